@@ -1,0 +1,124 @@
+"""Weights come from safetensors or not at all: a pickled file runs whatever code it likes when it is opened.
+
+Every backend that loads a folder or a Hub id calls `require_safetensors` first, so that the refusal names the
+file and the remedy instead of ending as a traceback inside a library (or in a silent `torch.load`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+from limbeck.errors import ModelError
+
+PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
+"""Weight files that are pickles (or other formats which the backends don't read)."""
+_NOT_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state", "random_states")
+
+
+def require_safetensors(folder_or_id: str | Path, revision: str | None = None) -> None:
+    """Checks that a model can be loaded from `*.safetensors` files alone.
+
+    A folder with `model_index.json` (a diffusers pipeline) is checked component by component, any other folder
+    at its root only: pickles beside safetensors are never opened, so they don't matter. Of a Hub id the file list
+    is asked for, or the local cache looked at; where neither can be had the check passes, since the backends load
+    with `use_safetensors=True` in any case.
+
+    Args:
+        folder_or_id: a folder, one weight file, or a Hub id such as `openai/clip-vit-large-patch14`.
+        revision: branch, tag or commit of a Hub id.
+
+    Raises:
+        ModelError: only pickled weights are there, or none at all; the message names them and the remedy.
+    """
+    path = Path(folder_or_id).expanduser()
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise ModelError(_refusal(str(path), [path.name]))
+        return
+    if path.is_dir():
+        index = path / "model_index.json"
+        files = [PurePosixPath(p.relative_to(path).as_posix()) for p in path.rglob("*") if p.is_file()]
+        components = _components(index.read_text(encoding="utf-8")) if index.is_file() else None
+    else:
+        listed = _hub_files(str(folder_or_id), revision)
+        if listed is None:
+            return
+        files, components = listed
+    pickled = pickled_only(files, components)
+    if pickled:
+        raise ModelError(_refusal(str(folder_or_id), pickled))
+    if not any(f.suffix == ".safetensors" for f in files):
+        raise ModelError(
+            f"{folder_or_id}: found no weights; expected *.safetensors files"
+            + ("" if components is None else f" in {', '.join(sorted(components))}")
+            + ". Is this the folder that `save_pretrained` wrote?"
+        )
+
+
+def pickled_only(files: list[PurePosixPath], components: set[str] | None) -> list[str]:
+    """Weight files that a loader would have to unpickle, because no safetensors lies in the same folder.
+
+    Args:
+        files: paths relative to the model's root.
+        components: names of a pipeline's subfolders; None for a single model, whose root alone counts.
+
+    >>> pickled_only([PurePosixPath("unet/a.bin"), PurePosixPath("vae/b.safetensors")], {"unet", "vae"})
+    ['unet/a.bin']
+    >>> pickled_only([PurePosixPath("pytorch_model.bin"), PurePosixPath("model.safetensors")], None)
+    []
+    """
+    by_folder: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for file in files:
+        folder = file.parent.as_posix()
+        if folder in ({"."} if components is None else components):
+            by_folder[folder].append(file)
+    found = []
+    for inside in by_folder.values():
+        if any(f.suffix == ".safetensors" for f in inside):
+            continue
+        found += [
+            f.as_posix() for f in inside if f.suffix in PICKLED_SUFFIXES and not f.name.startswith(_NOT_WEIGHTS)
+        ]
+    return sorted(found)
+
+
+def _refusal(model: str, files: list[str]) -> str:
+    """The message: what was found, what was expected, what to do."""
+    shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    return (
+        f"{model}: found only pickled weights ({shown}); expected *.safetensors. A pickled file can run any code when "
+        "it is opened, so limbeck never loads one. Use a revision of the model that has safetensors, or convert files "
+        "that you trust: load them where you trust them, then `model.save_pretrained(FOLDER, safe_serialization=True)`."
+    )
+
+
+def _components(model_index: str) -> set[str]:
+    """Subfolders of a diffusers pipeline that hold a class: `{"unet": ["diffusers", "UNet2DConditionModel"], ...}`."""
+    entries = json.loads(model_index)
+    return {k for k, v in entries.items() if isinstance(v, list) and len(v) == 2 and v[1] is not None}
+
+
+def _hub_files(repo_id: str, revision: str | None) -> tuple[list[PurePosixPath], set[str] | None] | None:
+    """Files and components of a Hub id, as the Hub lists them, or else the local cache; None where neither answers."""
+    import httpx
+    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        cached = Path(snapshot_download(repo_id, revision=revision, local_files_only=True))
+        names = [p.relative_to(cached).as_posix() for p in cached.rglob("*") if p.is_file()]
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        names = []
+    complete = any(name.endswith(".safetensors") for name in names)
+    try:
+        if not complete and not constants.HF_HUB_OFFLINE:
+            names = HfApi().list_repo_files(repo_id, revision=revision)
+        components = None
+        if "model_index.json" in names:
+            index = hf_hub_download(repo_id, "model_index.json", revision=revision, local_files_only=complete)
+            components = _components(Path(index).read_text(encoding="utf-8"))
+    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError):
+        return None  # no network, no such repository, no access: the loader's own error says which
+    return ([PurePosixPath(name) for name in names], components) if names else None

@@ -1,0 +1,69 @@
+"""`require_safetensors` on folders as save_pretrained and the well-known repositories lay them out.
+
+Oracle: by hand, from the rule "a pickle is refused exactly when a loader would have to open it".
+"""
+
+import json
+
+import pytest
+
+from limbeck.errors import ModelError
+from limbeck.models.weights import require_safetensors
+
+PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"], "scheduler": ["diffusers", "DDIMScheduler"],
+            "safety_checker": [None, None]}  # fmt: skip
+
+
+def lay(root, *files):
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt", "consolidated.00.pth"])
+def test_only_a_pickle_is_refused_with_its_name_and_the_remedy(tmp_path, name):
+    with pytest.raises(ModelError) as refused:
+        require_safetensors(lay(tmp_path, "config.json", name))
+    for part in (str(tmp_path), name, "expected *.safetensors", "safe_serialization=True"):
+        assert part in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("config.json", "model.safetensors"),
+        ("config.json", "model.safetensors", "pytorch_model.bin", "training_args.bin"),
+        ("config.json", "model-00001-of-00002.safetensors", "original/consolidated.00.pth"),
+    ],
+)
+def test_pickles_that_no_loader_opens_do_not_matter(tmp_path, files):
+    require_safetensors(lay(tmp_path, *files))
+
+
+def test_a_pipeline_is_checked_component_by_component(tmp_path):
+    lay(tmp_path, "v1-5-pruned.ckpt", "unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json",
+        "safety_checker/pytorch_model.bin", "vae/diffusion_pytorch_model.safetensors")  # fmt: skip
+    (tmp_path / "model_index.json").write_text(json.dumps(PIPELINE))
+    require_safetensors(tmp_path)
+    (tmp_path / "vae/diffusion_pytorch_model.safetensors").rename(tmp_path / "vae/diffusion_pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"vae/diffusion_pytorch_model\.bin"):
+        require_safetensors(tmp_path)
+
+
+def test_one_file(tmp_path):
+    lay(tmp_path, "a.ckpt", "a.safetensors")
+    require_safetensors(tmp_path / "a.safetensors")
+    with pytest.raises(ModelError, match=r"a\.ckpt"):
+        require_safetensors(str(tmp_path / "a.ckpt"))
+
+
+def test_a_folder_without_weights_says_so(tmp_path):
+    with pytest.raises(ModelError, match="found no weights"):
+        require_safetensors(lay(tmp_path, "config.json", "training_args.bin"))
+
+
+def test_a_hub_id_out_of_reach_is_left_to_the_loader(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    require_safetensors("nobody/no-such-model")
