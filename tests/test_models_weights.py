@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from limbeck.errors import ModelError
+from limbeck.errors import ModelNotFound, UnsafeWeights
 from limbeck.models.weights import require_safetensors
 
 PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
@@ -24,7 +24,7 @@ def lay(root, *files):
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt", "consolidated.00.pth"])
 def test_only_a_pickle_is_refused_with_its_name_and_the_remedy(tmp_path, name):
-    with pytest.raises(ModelError) as refused:
+    with pytest.raises(UnsafeWeights) as refused:
         require_safetensors(lay(tmp_path, "config.json", name))
     for part in (str(tmp_path), name, "expected *.safetensors", "safe_serialization=True"):
         assert part in str(refused.value)
@@ -48,19 +48,19 @@ def test_a_pipeline_is_checked_component_by_component(tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps(PIPELINE))
     require_safetensors(tmp_path)
     (tmp_path / "vae/diffusion_pytorch_model.safetensors").rename(tmp_path / "vae/diffusion_pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"vae/diffusion_pytorch_model\.bin"):
+    with pytest.raises(UnsafeWeights, match=r"vae/diffusion_pytorch_model\.bin"):
         require_safetensors(tmp_path)
 
 
 def test_one_file(tmp_path):
     lay(tmp_path, "a.ckpt", "a.safetensors")
     require_safetensors(tmp_path / "a.safetensors")
-    with pytest.raises(ModelError, match=r"a\.ckpt"):
+    with pytest.raises(UnsafeWeights, match=r"a\.ckpt"):
         require_safetensors(str(tmp_path / "a.ckpt"))
 
 
 def test_a_folder_without_weights_says_so(tmp_path):
-    with pytest.raises(ModelError, match="found no weights"):
+    with pytest.raises(ModelNotFound, match="found no weights"):
         require_safetensors(lay(tmp_path, "config.json", "training_args.bin"))
 
 

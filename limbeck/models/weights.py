@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from limbeck.errors import ModelError
+from limbeck.errors import ModelNotFound, UnsafeWeights
 
 PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 """Weight files that are pickles (or other formats which the backends don't read)."""
@@ -30,12 +30,13 @@ def require_safetensors(folder_or_id: str | Path, revision: str | None = None) -
         revision: branch, tag or commit of a Hub id.
 
     Raises:
-        ModelError: only pickled weights are there, or none at all; the message names them and the remedy.
+        UnsafeWeights: only pickled weights are there; the message names them and the remedy.
+        ModelNotFound: a folder without weights.
     """
     path = Path(folder_or_id).expanduser()
     if path.is_file():
         if path.suffix != ".safetensors":
-            raise ModelError(_refusal(str(path), [path.name]))
+            raise _refusal(str(path), [path.name])
         return
     if path.is_dir():
         index = path / "model_index.json"
@@ -48,12 +49,13 @@ def require_safetensors(folder_or_id: str | Path, revision: str | None = None) -
         files, components = listed
     pickled = pickled_only(files, components)
     if pickled:
-        raise ModelError(_refusal(str(folder_or_id), pickled))
+        raise _refusal(str(folder_or_id), pickled)
     if not any(f.suffix == ".safetensors" for f in files):
-        raise ModelError(
-            f"{folder_or_id}: found no weights; expected *.safetensors files"
-            + ("" if components is None else f" in {', '.join(sorted(components))}")
-            + ". Is this the folder that `save_pretrained` wrote?"
+        raise ModelNotFound(
+            "found no weights",
+            expected="*.safetensors" + (f" in {', '.join(sorted(components))}" if components else ""),
+            where=str(folder_or_id),
+            remedy="is this the folder that `save_pretrained` wrote?",
         )
 
 
@@ -84,13 +86,15 @@ def pickled_only(files: list[PurePosixPath], components: set[str] | None) -> lis
     return sorted(found)
 
 
-def _refusal(model: str, files: list[str]) -> str:
-    """The message: what was found, what was expected, what to do."""
+def _refusal(model: str, files: list[str]) -> UnsafeWeights:
+    """What was found, what was expected, what to do."""
     shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-    return (
-        f"{model}: found only pickled weights ({shown}); expected *.safetensors. A pickled file can run any code when "
-        "it is opened, so limbeck never loads one. Use a revision of the model that has safetensors, or convert files "
-        "that you trust: load them where you trust them, then `model.save_pretrained(FOLDER, safe_serialization=True)`."
+    return UnsafeWeights(
+        f"found only pickled weights ({shown}), which can run any code when opened",
+        expected="*.safetensors",
+        where=model,
+        remedy="name a revision that has safetensors; or, if you trust the files, load them yourself and call "
+        "`model.save_pretrained(FOLDER, safe_serialization=True)`",
     )
 
 
