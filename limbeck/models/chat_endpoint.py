@@ -1,0 +1,287 @@
+"""The chat role over any OpenAI-compatible endpoint: vLLM, LMDeploy, llama.cpp, Ollama, a cloud.
+
+    complete ──> slot (at most `concurrency` requests) ──> POST chat/completions ──> ChatAnswer
+       ^                                                          │
+       └── sleep outside the slot <── 408 409 429 5xx, timeouts, lost connections
+
+A stray error delays its own row only; there is no throttle that every error tightens. Only when most recent answers
+were 429 does the whole client wait. What would fail for every row (401, 403, 404, nobody there) stops the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections import deque
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import openai
+
+from limbeck.errors import EndpointError, EndpointRefused, EndpointUnreachable, LimbeckError
+from limbeck.models.roles import ChatAnswer, Usage
+
+if TYPE_CHECKING:
+    from limbeck.models.spec import ModelSpec
+
+log = logging.getLogger(__name__)
+
+_RETRIED = frozenset({408, 409, 429})
+_FATAL = {
+    401: "the key was refused",
+    403: "the key has no access",
+    404: "there is no such model or path",
+}
+_OPTIONAL = ("response_format", "max_tokens", "temperature", "seed")
+_UNKNOWN_PARAMETER = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "not allowed", "extra")
+
+
+class EndpointChat:
+    """Chat completions of one model behind one endpoint.
+
+    Attributes:
+        fingerprint: endpoint and model.
+        sees: whether `image_url` blocks may be sent.
+        requests: HTTP requests made so far, retries included.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key_env: str = "OPENAI_API_KEY",
+        concurrency: int = 64,
+        timeout: float = 300.0,
+        tries: int = 9,
+        max_wait: float = 60.0,
+        prices: tuple[float, float] | None = None,
+        sees: bool = False,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            base_url: address up to and including `/v1`.
+            model: name the server knows the model by.
+            api_key_env: environment variable that holds the key; a server that wants none gets a placeholder.
+            concurrency: most requests in flight at once.
+            timeout: seconds without a byte after which a request counts as lost.
+            tries: requests per answer, the first included; waits of 0.25 s, doubling to 8 s, lie between them.
+            max_wait: longest `Retry-After` that is honoured, in seconds.
+            prices: for a million tokens, (prompt, completion), in the recipe's currency; None: costs are unknown.
+            sees: whether the model takes pictures.
+        """
+        self.base_url, self.model, self.api_key_env = base_url.rstrip("/"), model, api_key_env
+        self.concurrency, self.timeout, self.tries, self.max_wait = concurrency, timeout, tries, max_wait
+        self.prices, self.sees = prices, sees
+        self.fingerprint = f"endpoint:{self.base_url}:{model}"
+        self.requests = 0
+        self._unsupported: set[str] = set()
+        self._answered = self._refused = 0
+        self._limited: deque[bool] = deque(maxlen=32)
+        self._resume_at = 0.0
+        self._fatal: LimbeckError | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> EndpointChat:
+        """The backend of a recipe's `{ base_url = ..., model = ... }`."""
+        priced = spec.price_in is not None and spec.price_out is not None
+        return cls(
+            spec.base_url,
+            spec.model,
+            api_key_env=spec.api_key_env,
+            concurrency=spec.concurrency,
+            prices=(spec.price_in, spec.price_out) if priced else None,
+            sees=spec.sees,
+        )
+
+    async def complete(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        schema: dict[str, Any] | None = None,
+        temperature: float = 0.7,
+        max_tokens: int = 256,
+        seed: int | None = None,
+    ) -> ChatAnswer:
+        """Answers one conversation (see `ChatModel.complete`).
+
+        Raises:
+            EndpointRefused: the key or the model is refused (401, 403, 404): no row can succeed.
+            EndpointUnreachable: there was not one answer so far, and this one had none in `tries` requests.
+            EndpointError: this one got no answer in `tries` requests, or its content was refused (400, 413, 422).
+        """
+        wanted: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
+        if seed is not None:
+            wanted["seed"] = seed & 0x7FFFFFFF  # what every server can hold
+        if schema is not None:
+            shape = {"name": schema.get("title", "answer"), "schema": schema, "strict": True}
+            wanted["response_format"] = {"type": "json_schema", "json_schema": shape}
+        tried, begun = 0, time.monotonic()
+        while True:
+            tried += 1
+            try:
+                return self._read(await self._ask(messages, wanted))
+            except openai.APIConnectionError as error:  # timeouts too
+                wait, why = self._backoff(tried), error
+            except openai.APIStatusError as error:
+                if self._adapt(error, wanted):
+                    tried -= 1
+                    continue
+                if _is_moderated(error):
+                    return ChatAnswer("", finish_reason="content_filter", model=self.model)
+                wait, why = self._wait_after(error, tried), error
+            if tried >= self.tries or (not self._answered and tried >= 4 and not _is_limited(why)):
+                raise self._given_up(why, tried, time.monotonic() - begun) from why
+            await asyncio.sleep(wait)
+
+    async def _ask(self, messages: list[dict[str, Any]], wanted: dict[str, Any]) -> Any:
+        """One request, once there is a slot; the slot is free again before anybody sleeps."""
+        if self._loop is not asyncio.get_running_loop():
+            self._connect()
+        async with self._slots:
+            if self._fatal is not None:
+                raise self._fatal
+            while (pause := self._resume_at - time.monotonic()) > 0:
+                await asyncio.sleep(pause)
+            body = {"model": self.model, "messages": messages}
+            for name, value in wanted.items():
+                if name not in self._unsupported:
+                    body[name] = value
+                elif name == "max_tokens":
+                    body["max_completion_tokens"] = value
+            self.requests += 1
+            # `post` sends a plain dict and gives one back: the typed `chat.completions.create` spends about half
+            # of a call's CPU on checking both against its models.
+            return await self._client.post("/chat/completions", cast_to=object, body=body)
+
+    def _connect(self) -> None:
+        """A client for the running loop: aiohttp's connections can't move to another one."""
+        self._loop = asyncio.get_running_loop()
+        self._slots = asyncio.Semaphore(self.concurrency)
+        local = urlsplit(self.base_url).hostname in {"127.0.0.1", "localhost", "::1"}
+        self._client = openai.AsyncOpenAI(
+            base_url=self.base_url,
+            api_key=os.environ.get(self.api_key_env) or "none",
+            max_retries=0,
+            timeout=self.timeout,
+            http_client=openai.DefaultAioHttpClient(trust_env=not local),  # no proxy to this machine
+        )
+
+    async def aclose(self) -> None:
+        """Closes the connections of the running loop."""
+        if self._loop is asyncio.get_running_loop():
+            self._loop = None
+            await self._client.close()
+
+    def _read(self, reply: Any) -> ChatAnswer:
+        try:
+            choice = reply["choices"][0]
+            text, finish = choice["message"].get("content") or "", choice.get("finish_reason") or "stop"
+            if refusal := choice["message"].get("refusal"):
+                text, finish = refusal, "content_filter"
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise EndpointError(
+                f"answered {str(reply)[:120]!r}", expected="an OpenAI chat completion", where=self._where()
+            ) from None
+        self._answered += 1
+        self._limited.append(False)
+        used = reply.get("usage") or {}
+        prompt, completion = used.get("prompt_tokens") or 0, used.get("completion_tokens") or 0
+        cost = None
+        if self.prices is not None:
+            cost = (prompt * self.prices[0] + completion * self.prices[1]) / 1e6
+        return ChatAnswer(text, finish, Usage(prompt, completion, cost), reply.get("model") or self.model)
+
+    def _adapt(self, error: openai.APIStatusError, wanted: dict[str, Any]) -> bool:
+        """Whether a 400 says that the server lacks a parameter that we can go without; it is not sent again."""
+        said = error.message.lower()
+        if error.status_code not in (400, 422) or not any(word in said for word in _UNKNOWN_PARAMETER):
+            return False
+        lacking = next((n for n in _OPTIONAL if n in wanted and (error.param == n or n in said)), None)
+        if lacking is None and "json_schema" in said and "response_format" in wanted:
+            lacking = "response_format"
+        if lacking is None:
+            return False
+        if lacking not in self._unsupported:
+            self._unsupported.add(lacking)
+            log.warning("%s has no `%s`; going on without it (answers are checked in any case)", self.model, lacking)
+        return True
+
+    def _wait_after(self, error: openai.APIStatusError, tried: int) -> float:
+        """Seconds until the next try of a row whose request got an HTTP error.
+
+        Raises:
+            EndpointRefused: an error that every row would get.
+            EndpointError: an error of this row that another try would get again.
+        """
+        code = error.status_code
+        if code in _FATAL:
+            remedy = f"set the environment variable {self.api_key_env} to a key that is valid there"
+            if code == 404:
+                remedy = f"check `model` and `base_url`; GET {self.base_url}/models lists what is served"
+            self._fatal = EndpointRefused(f"{_FATAL[code]} (HTTP {code})", where=self._where(), remedy=remedy)
+            raise self._fatal from error
+        if code < 500 and code not in _RETRIED:
+            self._refused += 1
+            what = f"HTTP {code}: {error.message[:200]}"
+            if not self._answered and self._refused >= 8:
+                what += f" (so were the first {self._refused} requests; none was answered)"
+                self._fatal = EndpointRefused(what, where=self._where())
+                raise self._fatal from error
+            raise EndpointError(what, status=code, where=self._where()) from error
+        wait = max(self._backoff(tried), min(_retry_after(error), self.max_wait))
+        self._limited.append(code == 429)
+        if code == 429 and len(self._limited) == self._limited.maxlen and sum(self._limited) * 2 > len(self._limited):
+            self._resume_at = time.monotonic() + wait  # a real limit: everybody waits
+            self._limited.clear()
+        return wait
+
+    @staticmethod
+    def _backoff(tried: int) -> float:
+        return min(8.0, 0.25 * 2 ** (tried - 1)) * random.uniform(0.75, 1.25)
+
+    def _given_up(self, error: openai.APIError, tried: int, seconds: float) -> LimbeckError:
+        status = error.status_code if isinstance(error, openai.APIStatusError) else None
+        last = f"HTTP {status}: {error.message[:200]}" if status else f"{error.message} ({error.__cause__})"
+        what = f"no answer in {tried} tries over {seconds:.0f} s; the last got {last}"
+        if self._answered:
+            return EndpointError(what, status=status, where=self._where())
+        self._fatal = EndpointUnreachable(
+            what, where=self._where(), remedy="check that the server is running and that `base_url` is right"
+        )
+        return self._fatal
+
+    def _where(self) -> str:
+        return f"model {self.model!r} at {self.base_url}"
+
+
+def _is_limited(error: openai.APIError) -> bool:
+    return isinstance(error, openai.RateLimitError)
+
+
+def _is_moderated(error: openai.APIStatusError) -> bool:
+    return error.status_code == 400 and any(
+        word in f"{error.code} {error.message}".lower() for word in ("content_filter", "content_policy", "moderation")
+    )
+
+
+def _retry_after(error: openai.APIStatusError) -> float:
+    """Seconds that the server asks to wait, 0 if it doesn't; the header holds seconds or a date."""
+    headers = error.response.headers
+    if (milliseconds := headers.get("retry-after-ms", "")).isdecimal():
+        return int(milliseconds) / 1000
+    value = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return 0.0
