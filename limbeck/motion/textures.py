@@ -1,0 +1,208 @@
+"""What layers look like: specifications -> oversampled, premultiplied RGBA splines at rest.
+
+A layer is a continuous function, the spline through its texels; every frame samples that function.
+Edges are softened and textures band-limited so that sampling once a pixel does not alias.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck.motion.spec import Checks, ClipSpec, Grating, Layer, Noise, Picture, Plain, Shape
+from limbeck.motion.spline import MARGIN, prefilter
+
+Box = tuple[int, int, int, int]
+Pictures = Mapping[str, Tensor]
+"""sha256 -> (3 or 4, h, w) float32 in [0, 1], straight (not premultiplied) alpha."""
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """One layer at rest.
+
+    Attributes:
+        coefficients: (h, w, 4) spline coefficients of premultiplied RGBA.
+        origin: rest pixel (x, y) of texel [pad, pad]; pad = MARGIN texels. Whole numbers.
+        box: rest pixels (left, top, right, bottom), last ones included, outside of which alpha is 0
+            (objects) or nothing is known (background).
+        oversampling: texels per pixel.
+    """
+
+    coefficients: Tensor
+    origin: tuple[int, int]
+    box: Box
+    oversampling: int
+
+
+def make_canvas(clip: ClipSpec, index: int, reach_px: float, pictures: Pictures, dtype: torch.dtype) -> Canvas:
+    """The spline of layer `index`.
+
+    Args:
+        reach_px: how far beyond the frame the background is seen as the scene moves.
+        pictures: the user's pictures by hash.
+        dtype: of the coefficients.
+
+    Raises:
+        ValueError: a picture is smaller than the clip needs, or an object's picture has no alpha.
+        KeyError: a picture is missing.
+    """
+    layer, factor = clip.layers[index], clip.oversampling
+    if index == 0:
+        margin = math.ceil(reach_px) + 1
+        box = (-margin, -margin, clip.width_px - 1 + margin, clip.height_px - 1 + margin)
+    else:
+        box = _object_box(layer, pictures)
+    x, y = _texel_positions(box, factor)
+    if isinstance(layer.texture, Picture):
+        rgba = _picture(layer, index, box, factor, pictures)
+    else:
+        rgb = _PROCEDURAL[layer.texture.kind](layer.texture, x, y, factor)
+        rgba = np.concatenate([rgb, np.ones_like(rgb[:1])])
+    if layer.shape is not None:
+        rgba[3] *= outline(layer.shape, x - layer.centre_px[0], y - layer.centre_px[1])
+    rgba[:3] *= rgba[3]
+    texels = torch.as_tensor(rgba, dtype=dtype)
+    return Canvas(prefilter(texels).permute(1, 2, 0).contiguous(), (box[0], box[1]), box, factor)
+
+
+def outline(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Alpha in [0, 1] at offsets from the shape's centre; one half on the outline."""
+    turned_x = x * math.cos(shape.angle_rad) + y * math.sin(shape.angle_rad)
+    turned_y = y * math.cos(shape.angle_rad) - x * math.sin(shape.angle_rad)
+    stretch = math.sqrt(shape.aspect)
+    u, v = turned_x / stretch, turned_y * stretch
+    radius, angle = np.hypot(u, v), np.arctan2(v, u)
+    limit = np.full_like(radius, shape.radius_px)
+    for order, height, phase in shape.lobes:
+        limit += shape.radius_px * height * np.cos(order * angle + phase)
+    # Distance to the outline, to first order: the level function over its gradient's length.
+    level = limit - radius
+    scale = np.where(radius > 0, np.hypot(u / stretch, v * stretch) / np.maximum(radius, 1e-9), 1 / stretch)
+    return _normal_cdf(level / np.maximum(scale, 0.2) / shape.edge_px)
+
+
+def extent_px(shape: Shape) -> float:
+    """Half the side of the square that holds the shape and its soft edge."""
+    reach = shape.radius_px * (1 + sum(abs(height) for _, height, _ in shape.lobes))
+    stretch = math.sqrt(max(shape.aspect, 1 / shape.aspect))
+    return reach * stretch + 5 * shape.edge_px
+
+
+def _object_box(layer: Layer, pictures: Pictures) -> Box:
+    cx, cy = layer.centre_px
+    if layer.shape is not None:
+        half_x = half_y = extent_px(layer.shape)
+    else:
+        height, width = pictures[layer.texture.sha256].shape[-2:]
+        half_x, half_y = width * layer.texture.scale / 2 + 2, height * layer.texture.scale / 2 + 2
+    return math.floor(cx - half_x), math.floor(cy - half_y), math.ceil(cx + half_x), math.ceil(cy + half_y)
+
+
+def _texel_positions(box: Box, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rest positions (x as a row, y as a column) of all texels of a box, padding included."""
+    left, top, right, bottom = box
+    x = left + (np.arange((right - left) * factor + 1 + 2 * MARGIN) - MARGIN) / factor
+    y = top + (np.arange((bottom - top) * factor + 1 + 2 * MARGIN) - MARGIN) / factor
+    return x[None, :], y[:, None]
+
+
+def _tinted(colour: tuple[float, float, float], contrast: float, pattern: np.ndarray) -> np.ndarray:
+    """(3, h, w): colour * (1 + contrast * pattern), pattern in [-1, 1]."""
+    return np.asarray(colour)[:, None, None] * (1 + contrast * pattern)
+
+
+def _noise(texture: Noise, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndarray:
+    height, width = y.shape[0], x.shape[1]
+    rng = np.random.Generator(np.random.PCG64(texture.seed))
+    fy, fx = np.fft.fftfreq(height)[:, None] * factor, np.fft.rfftfreq(width)[None, :] * factor
+    frequency = np.hypot(fx, fy)
+    band = np.where(frequency * texture.finest_px <= 1, 1.0, 0.0)
+    power = band / np.maximum(frequency, 1 / 256) ** texture.slope
+    power[0, 0] = 0
+    fields = np.empty((3, height, width))
+    shared = rng.standard_normal((2, *power.shape))
+    for channel in range(3):
+        own = rng.standard_normal((2, *power.shape))
+        spectrum = (shared[0] + 0.5 * own[0]) + 1j * (shared[1] + 0.5 * own[1])
+        fields[channel] = np.fft.irfft2(spectrum * power, (height, width))
+    fields /= np.abs(fields).max() + 1e-12
+    return _tinted(texture.colour, texture.contrast, fields)
+
+
+def _grating(texture: Grating, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndarray:
+    wavenumber = 2 * math.pi / texture.period_px
+    along = x * math.cos(texture.angle_rad) + y * math.sin(texture.angle_rad)
+    return _tinted(texture.colour, texture.contrast, np.cos(wavenumber * along + texture.phase_rad)[None])
+
+
+def _checks(texture: Checks, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndarray:
+    u = x * math.cos(texture.angle_rad) + y * math.sin(texture.angle_rad)
+    v = y * math.cos(texture.angle_rad) - x * math.sin(texture.angle_rad)
+    pattern = _square_wave(u, texture.square_px) * _square_wave(v, texture.square_px)
+    return _tinted(texture.colour, texture.contrast, pattern[None])
+
+
+def _square_wave(position: np.ndarray, half_period_px: float, edge_px: float = 0.7) -> np.ndarray:
+    """A square wave blurred by a Gaussian: odd harmonics, each damped as that blur damps it."""
+    wavenumber = math.pi / half_period_px
+    orders = [k for k in range(1, 200, 2) if (k * wavenumber * edge_px) ** 2 / 2 < 14]
+    return sum(
+        4 / (math.pi * k) * math.exp(-((k * wavenumber * edge_px) ** 2) / 2) * np.sin(k * wavenumber * position)
+        for k in orders
+    )
+
+
+def _plain(texture: Plain, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndarray:
+    return _tinted(texture.colour, 0.0, np.zeros((1, y.shape[0], x.shape[1])))
+
+
+_PROCEDURAL = {"noise": _noise, "grating": _grating, "checks": _checks, "plain": _plain}
+
+
+def _picture(layer: Layer, index: int, box: Box, factor: int, pictures: Pictures) -> np.ndarray:
+    """(4, h, w) straight-alpha texels of a user's picture, centred on the box."""
+    from kornia.filters import gaussian_blur2d
+
+    texture = layer.texture
+    picture = pictures[texture.sha256]
+    is_background = index == 0
+    if not is_background and layer.shape is None and picture.shape[0] != 4:
+        raise ValueError(f"layer {index}: picture {texture.sha256[:12]} has no alpha: give a cut-out (RGBA) or a shape")
+    height, width = (box[3] - box[1]) * factor + 1 + 2 * MARGIN, (box[2] - box[0]) * factor + 1 + 2 * MARGIN
+    scale = texture.scale * factor
+    pixels = picture.to(torch.float64)
+    if pixels.shape[0] == 3 or is_background:
+        pixels = torch.cat([pixels[:3], torch.ones_like(pixels[:1])])
+    pixels = torch.cat([pixels[:3] * pixels[3:], pixels[3:]])
+    size = (max(2, round(pixels.shape[1] * scale)), max(2, round(pixels.shape[2] * scale)))
+    if scale != 1:
+        pixels = torch.nn.functional.interpolate(pixels[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
+    missing_y, missing_x = height - size[0], width - size[1]
+    if (is_background or layer.shape is not None) and (missing_y > 0 or missing_x > 0):
+        raise ValueError(
+            f"layer {index}: picture {texture.sha256[:12]} covers {size[1] / factor:.0f} x {size[0] / factor:.0f} px "
+            f"at scale {texture.scale:g}, the clip needs {width / factor:.0f} x {height / factor:.0f} px "
+            "(frame plus motion): take a larger picture or raise scale"
+        )
+    top, left = max(0, -missing_y) // 2, max(0, -missing_x) // 2
+    pixels = pixels[:, top : top + height, left : left + width]
+    before_y, before_x = max(0, missing_y) // 2, max(0, missing_x) // 2
+    pixels = torch.nn.functional.pad(
+        pixels, (before_x, width - pixels.shape[2] - before_x, before_y, height - pixels.shape[1] - before_y)
+    )
+    blur = math.hypot(texture.blur_px, 0.0 if is_background or layer.shape is not None else 0.6) * factor
+    if blur > 0:
+        reach = 2 * math.ceil(3 * blur) + 1
+        pixels = gaussian_blur2d(pixels[None], (reach, reach), (blur, blur), border_type="replicate")[0]
+    alpha = pixels[3:].clamp_min(1e-6)
+    return torch.cat([pixels[:3] / alpha, pixels[3:]]).numpy()
+
+
+def _normal_cdf(z: np.ndarray) -> np.ndarray:
+    return torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(z))).numpy()
