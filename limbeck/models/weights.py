@@ -6,6 +6,7 @@ file and the remedy instead of ending as a traceback inside a library (or in a s
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
@@ -126,3 +127,22 @@ def _hub_files(repo_id: str, revision: str | None) -> tuple[list[PurePosixPath],
     except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError):
         return None  # no network, no such repository, no access: the loader's own error says which
     return ([PurePosixPath(name) for name in names], components) if names else None
+
+
+def weights_name(folder_or_id: str | Path, snapshot: str | Path) -> str:
+    """What identifies weights: `owner/name@commit` of a Hub snapshot, else a hash of the folder's files.
+
+    Args:
+        folder_or_id: what the recipe says.
+        snapshot: the local folder that it was loaded from.
+    """
+    snapshot = Path(snapshot)
+    if snapshot.parent.name == "snapshots":
+        return f"{folder_or_id}@{snapshot.name}"
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(snapshot.rglob("*")):
+        if file.suffix in (".safetensors", ".json", ".txt", ".model"):
+            digest.update(file.relative_to(snapshot).as_posix().encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "blake2b").digest())
+    return f"folder@{digest.hexdigest()}"
