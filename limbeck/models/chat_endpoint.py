@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 _RETRIED = frozenset({408, 409, 429})
 _FATAL = {
     401: "the key was refused",
+    402: "the account has no credit",
     403: "the key has no access",
     404: "there is no such model or path",
 }
@@ -96,6 +97,8 @@ class EndpointChat:
             spec.model,
             api_key_env=spec.api_key_env,
             concurrency=spec.concurrency,
+            timeout=spec.timeout_s,
+            tries=spec.tries,
             prices=(spec.price_in, spec.price_out) if priced else None,
             sees=spec.sees,
         )
@@ -221,6 +224,8 @@ class EndpointChat:
             EndpointError: an error of this row that another try would get again.
         """
         code = error.status_code
+        if error.code == "insufficient_quota":  # OpenAI's 429 that no waiting helps
+            code = 402
         if code in _FATAL:
             remedy = f"set the environment variable {self.api_key_env} to a key that is valid there"
             if code == 404:
@@ -252,9 +257,10 @@ class EndpointChat:
         what = f"no answer in {tried} tries over {seconds:.0f} s; the last got {last}"
         if self._answered:
             return EndpointError(what, status=status, where=self._where())
-        self._fatal = EndpointUnreachable(
-            what, where=self._where(), remedy="check that the server is running and that `base_url` is right"
-        )
+        remedy = "check that the server is running and that `base_url` is right"
+        if status == 429:
+            remedy = "wait for the limit to pass, or lower `concurrency`"
+        self._fatal = EndpointUnreachable(what, where=self._where(), remedy=remedy)
         return self._fatal
 
     def _where(self) -> str:

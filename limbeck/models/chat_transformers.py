@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
@@ -28,10 +29,12 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
 )
+from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
 
 from limbeck.errors import ModelError, ModelNotFound
 from limbeck.models.roles import ChatAnswer, Usage
-from limbeck.models.weights import require_safetensors
+from limbeck.models.weights import require_safetensors, weights_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,7 +59,7 @@ class TransformersChat:
     """A language model loaded from a folder or a Hub id, with its own chat template.
 
     Attributes:
-        fingerprint: model, revision, dtype.
+        fingerprint: weights and dtype.
         sees: whether it takes pictures.
         world: what a miniature knows (`world.json` of its folder), else empty.
         prompt_style: `short` for a miniature, else `full`.
@@ -71,7 +74,6 @@ class TransformersChat:
         device: str = "auto",
         sees: bool = False,
         max_batch: int = 32,
-        fingerprint: str | None = None,
     ) -> None:
         """Loads weights and tokenizer.
 
@@ -82,7 +84,6 @@ class TransformersChat:
             device: a torch device; `auto` is the first GPU, else the CPU.
             sees: loads an image-text-to-text model and its processor.
             max_batch: most rows generated together; halved by itself when memory runs out.
-            fingerprint: identity of the weights, where the caller knows a better one than name and revision.
 
         Raises:
             ModelNotFound: no such model, or not one of this kind, or one without a chat template.
@@ -97,26 +98,30 @@ class TransformersChat:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto" and self.world and device == "cpu":
             dtype = "float64"
-        self.fingerprint = f"{fingerprint or f'{self.name}@{revision}'}:{dtype}"
-        kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        hub = {"revision": revision, "trust_remote_code": False}
+        wanted = "an image-text-to-text model" if sees else "a causal language model"
         try:
-            if sees:
-                self._processor = AutoProcessor.from_pretrained(folder_or_id, revision=revision)
-                self._tokenizer = self._processor.tokenizer
-            else:
-                self._tokenizer = AutoTokenizer.from_pretrained(folder_or_id, revision=revision)
-            self._model = kind.from_pretrained(
-                folder_or_id, revision=revision, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            reader = (AutoProcessor if sees else AutoTokenizer).from_pretrained(self.name, **hub)
+            transformers_logging.disable_progress_bar()
+            self._model, loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
+                self.name, dtype=dtype, use_safetensors=True, output_loading_info=True, **hub
             )
-        except (OSError, ValueError) as error:
-            wanted = "an image-text-to-text model" if sees else "a causal language model"
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelNotFound(f"doesn't load: {error}", expected=wanted, where=f"model {self.name!r}") from error
-        template = self._processor if sees else self._tokenizer
-        if not template.chat_template:
+        finally:
+            transformers_logging.enable_progress_bar()
+        if missing := sorted(loaded["missing_keys"]):  # transformers would fill them with random numbers and go on
+            raise ModelNotFound(
+                f"weights are missing: {', '.join(missing[:3])}", expected=wanted, where=f"model {self.name!r}"
+            )
+        if not reader.chat_template:
             raise ModelNotFound(
                 "has no chat template", expected="an instruction-tuned (chat) model", where=f"model {self.name!r}"
             )
+        self._processor, self._tokenizer = (reader, reader.tokenizer) if sees else (None, reader)
         self._model.to(device).eval().requires_grad_(False)
+        snapshot = Path(cached_file(self.name, "config.json", revision=revision)).parent
+        self.fingerprint = f"chat:{weights_name(folder_or_id, snapshot)}:{self._model.dtype}"
         self._tokenizer.padding_side = "left"
         if self._tokenizer.pad_token_id is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
@@ -126,7 +131,14 @@ class TransformersChat:
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> TransformersChat:
         """The backend of a recipe's folder, Hub id or `mini:` name."""
-        return cls(spec.id, revision=spec.revision, dtype=spec.dtype, device=spec.device, sees=spec.sees)
+        return cls(
+            spec.id,
+            revision=spec.revision,
+            dtype=spec.dtype,
+            device=spec.device,
+            sees=spec.sees,
+            max_batch=spec.batch_size or 32,
+        )
 
     def check_prompt(self, text: str) -> str | None:
         """Why this text is outside what a miniature can read, or None; a model without a world reads anything.
