@@ -56,7 +56,7 @@ def train(bank: Bank, work: Path, *, steps: int = 6000, batch: int = 16, lr: flo
         edges = (error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()) / 2
         squared = error.pow(2).mean()
         kl = posterior.kl().mean()
-        value = error.abs().mean() + 2.0 * squared + 0.5 * edges + KL_WEIGHT * kl
+        value = error.abs().mean() + 4.0 * squared + 0.5 * edges + KL_WEIGHT * kl
         return value, {"psnr": round(float(10 * np.log10(4 / squared.item())), 2), "kl": round(kl.item(), 1)}
 
     return fit(model, loss, work, steps=steps, lr=lr, warmup=200, weight_decay=1e-3)

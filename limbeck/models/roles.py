@@ -1,0 +1,126 @@
+"""The roles a model can play, as protocols: what a stage may ask for, whichever backend answers.
+
+A stage names a model (`run.model(self.painter)`) and talks to one of these protocols. Backends live beside
+this file, one a file; they import their heavy libraries only when they are built. `limbeck.models.load` turns
+a `ModelSpec` of the recipe into a backend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+Role = Literal["chat", "image", "edit", "score", "detect", "segment"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one chat answer cost. `cost` is None where the recipe gives no price; it is never guessed."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """One answer of a chat model: its text, why it ended (`stop`, `length`, ...) and what it cost."""
+
+    text: str
+    finish_reason: str = "stop"
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Writes text from messages of the form `{"role": ..., "content": str | list of typed blocks}`."""
+
+    fingerprint: str
+    """Changes when other weights, endpoint or decoding would answer: it enters the key of every part."""
+    sees: bool
+    """Whether `image_url` blocks (data URLs) may appear in messages."""
+
+    async def complete(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        schema: dict[str, Any] | None = None,
+        temperature: float = 0.7,
+        max_tokens: int = 256,
+        seed: int | None = None,
+    ) -> ChatAnswer:
+        """Answers one conversation; many may be awaited at once, the backend batches or bounds them itself.
+
+        Args:
+            messages: the conversation.
+            schema: JSON schema of the answer; sent where the server has structured output, never relied on.
+            temperature: 0 means greedy.
+            max_tokens: upper bound of the answer's length, in tokens.
+            seed: makes a sampled answer repeatable where the backend can.
+
+        Raises:
+            limbeck.errors.ModelError: the endpoint or model failed after its own inline retries.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PairRequest:
+    """One before/after pair to render.
+
+    Attributes:
+        source_prompt: caption of the before picture.
+        target_prompt: caption of the after picture.
+        seed: 64-bit; all noise of the pair comes from it, whatever batch it is in.
+        shared_fraction: the p of InstructPix2Pix, share of the steps with shared self-attention, in [0, 1].
+        guidance_scale: classifier-free guidance scale; 1 or less means without.
+    """
+
+    source_prompt: str
+    target_prompt: str
+    seed: int
+    shared_fraction: float
+    guidance_scale: float
+
+
+@runtime_checkable
+class ImageModel(Protocol):
+    """Renders pictures from text, one by one or as pairs that share noise and self-attention."""
+
+    fingerprint: str
+    size: int
+    """Side of the square pictures it renders by default, in pixels."""
+
+    def check_prompt(self, prompt: str) -> str | None:
+        """Why this prompt is outside what the model can do (too long, outside its world), or None."""
+        ...
+
+    def render(self, prompts: list[str], seeds: list[int], *, guidance_scale: float, steps: int) -> list[Image.Image]:
+        """Renders each prompt to one RGB picture of `size` x `size`."""
+        ...
+
+    def render_pairs(
+        self, requests: list[PairRequest], *, steps: int
+    ) -> list[tuple[Image.Image, Image.Image]]:
+        """Renders each request to (before, after), RGB; a pair's pixels don't depend on its batch (within 1/255)."""
+        ...
+
+
+@runtime_checkable
+class ScoreModel(Protocol):
+    """Embeds pictures and texts into one space."""
+
+    fingerprint: str
+
+    def embed_images(self, images: list[Image.Image]) -> np.ndarray:
+        """(N, D) float32, rows of unit length."""
+        ...
+
+    def embed_texts(self, texts: list[str]) -> np.ndarray:
+        """(N, D) float32, rows of unit length; text past the model's token limit is cut."""
+        ...
