@@ -54,15 +54,15 @@ class Faults:
 
 
 def made_up(body: dict[str, Any]) -> str:
-    """A JSON object for the schema in `body`: every string property is a sentence about the last message."""
+    """A JSON object for the schema in `body`: every string is about the first user message, none like another's."""
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema", {})
-    said = body["messages"][-1]["content"]
+    said = next((m["content"] for m in body["messages"] if m["role"] == "user"), "")
     if not isinstance(said, str):
         said = " ".join(block.get("text", "") for block in said)
     about = (said.strip().splitlines() or [""])[-1][-80:]
     names = list(schema.get("properties", {"edit": {}, "output": {}}))
-    word = hashlib.blake2b(said.encode(), digest_size=3).hexdigest()
-    return json.dumps({name: f"{name} {word} of {about}" for name in names}, ensure_ascii=False)
+    word = hashlib.blake2b(f"{body['messages']}{body.get('seed')}".encode(), digest_size=4).hexdigest()
+    return json.dumps({name: f"{name} {word}: {about}" for name in names}, ensure_ascii=False)
 
 
 class _Counts:

@@ -38,11 +38,15 @@ def parse(template: str) -> tuple[tuple[str, Template], ...]:
     if not turns:
         turns = ["user", before]
     elif before.strip():
-        raise SettingError(f"prompt template: text before the first [role] heading: {before.strip()[:60]!r}")
+        raise SettingError(
+            f"text before the first heading: {before.strip()[:60]!r}",
+            expected="[system], [user] or [assistant] first",
+            where="prompt template",
+        )
     parsed = tuple((role, Template(text.strip())) for role, text in zip(turns[::2], turns[1::2], strict=True))
     for _, text in parsed:
         if not text.is_valid():
-            raise SettingError("prompt template: a lone `$` (write `$$` for the character itself)")
+            raise SettingError("a lone `$`", expected="`$name`, or `$$` for the sign", where="prompt template")
     return parsed
 
 
@@ -67,8 +71,9 @@ def messages(template: str, **values: str) -> Messages:
     try:
         return [{"role": role, "content": text.substitute(values)} for role, text in parse(template)]
     except KeyError as missing:
-        name = missing.args[0]
-        raise SettingError(f"prompt template: `${name}` is unknown; it may use {', '.join(sorted(values))}") from None
+        raise SettingError(
+            f"unknown `${missing.args[0]}`", expected=", ".join(sorted(values)), where="prompt template"
+        ) from None
 
 
 def edit_answer(edit: str, output: str) -> str:
