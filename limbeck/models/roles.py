@@ -124,3 +124,7 @@ class ScoreModel(Protocol):
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         """(N, D) float32, rows of unit length; text past the model's token limit is cut."""
         ...
+
+    def truncated(self, texts: list[str]) -> list[bool]:
+        """Which texts are longer than the model reads."""
+        ...
