@@ -123,8 +123,8 @@ class TransformersScore:
             revision=spec.revision,
             device=spec.device,
             dtype=spec.dtype,
-            batch_size=getattr(spec, "batch_size", None) or 64,
-            resize=getattr(spec, "resize", None) or "model",
+            batch_size=spec.batch_size or 64,
+            resize=spec.resize,
         )
 
     def embed_images(self, images: Sequence[Image.Image | np.ndarray]) -> np.ndarray:
