@@ -20,6 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -59,7 +60,10 @@ def made_up(body: dict[str, Any]) -> str:
     said = next((m["content"] for m in body["messages"] if m["role"] == "user"), "")
     if not isinstance(said, str):
         said = " ".join(block.get("text", "") for block in said)
-    about = (said.strip().splitlines() or [""])[-1][-80:]
+    about = (said.strip().splitlines() or [""])[-1].partition("aption: ")[2] or said[-80:]
+    if about[:1] == '"':
+        with suppress(ValueError):
+            about = json.loads(about)
     names = list(schema.get("properties", {"edit": {}, "output": {}}))
     word = hashlib.blake2b(f"{body['messages']}{body.get('seed')}".encode(), digest_size=4).hexdigest()
     return json.dumps({name: f"{name} {word}: {about}" for name in names}, ensure_ascii=False)

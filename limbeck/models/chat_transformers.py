@@ -141,11 +141,13 @@ class TransformersChat:
         )
 
     def check_prompt(self, text: str) -> str | None:
-        """Why this text is outside what a miniature can read, or None; a model without a world reads anything.
+        """Why this text can't be put to the model, or None: control tokens, words outside a miniature's world.
 
         >>> chat.check_prompt("a zebra by the sea")  # doctest: +SKIP
         "'zebra' is not a word of this miniature's world"
         """
+        if control := next((token for token in self._tokenizer.all_special_tokens if token in text), None):
+            return f"it holds {control!r}, a control token of the model"
         if not self.world:
             return None
         limit = self.world.get("max_caption_chars")
