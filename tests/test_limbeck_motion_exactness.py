@@ -212,3 +212,14 @@ def test_wrong_flows_warp_worse_than_the_true_one():
     best = error(flow)
     for name, candidate in wrong.items():
         assert error(candidate) > 10 * best, name
+
+
+def test_a_texture_does_not_depend_on_how_far_the_scene_moves_or_how_finely_it_is_kept():
+    def first_frame(shift_px, oversampling):
+        layer = Layer(texture=Noise(seed=1, tile_px=48, finest_px=3), motions=(moved(shift_px),))
+        clip = ClipSpec(width_px=64, height_px=40, frames=2, oversampling=oversampling, layers=(layer,))
+        return frames_of(clip, [Shot(0, np.zeros(1))])[0]
+
+    assert torch.equal(first_frame(0.1, 2), first_frame(20.0, 2))
+    assert (first_frame(0.1, 2) - first_frame(0.1, 3)).abs().max() < 1e-6
+    assert (first_frame(0.1, 2)[:, :, :16] - first_frame(0.1, 2)[:, :, 48:]).abs().max() < 1e-6  # tiles

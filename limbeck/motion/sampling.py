@@ -105,6 +105,7 @@ def _texture(rng: np.random.Generator, settings: ClipSettings, subset: str, inde
     if kind == "noise":
         return Noise(
             seed=int(rng.integers(settings.texture_bank)),
+            tile_px=_tile_px(2 * radius if index else max(settings.width_px, settings.height_px) + 64),
             slope=float(rng.uniform(0.6, 1.8)),
             finest_px=float(rng.uniform(12, 30)) if blurred else float(rng.uniform(2.5, 6)),
             contrast=contrast * 0.4 if blurred else contrast,
@@ -269,6 +270,12 @@ def _gain_map(rng: np.random.Generator, settings: ClipSettings, clip: ClipSpec) 
         return Gain(gain_total=1.0, rule="displacement", x=x, y=1 - x)
     chosen: Sequence[float] = tuple(float(value) for value in rng.integers(0, 2, len(clip.layers)))
     return Gain(gain_total=1.0, layers=tuple(chosen))
+
+
+def _tile_px(least: float) -> int:
+    """A size that Fourier transforms like: a power of two, or three quarters of one."""
+    power = 1 << max(5, math.ceil(math.log2(least)))
+    return power * 3 // 4 if power * 3 // 4 >= least else power
 
 
 def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:

@@ -18,10 +18,15 @@ Colour = tuple[float, float, float]
 
 
 class Noise(Spec):
-    """Random field with a power spectrum ~ 1 / f^(2 slope), no period shorter than `finest_px`."""
+    """Random field with a power spectrum ~ 1 / f^(2 slope), no period shorter than `finest_px`.
+
+    It repeats after `tile_px` in both directions, so that what it shows does not depend on how far
+    the scene moves.
+    """
 
     kind: Literal["noise"] = "noise"
     seed: int = Field(ge=0)
+    tile_px: int = Field(256, ge=16, le=8192)
     slope: NonNegativeFloat = 1.0
     finest_px: float = Field(3.0, ge=2.0)
     contrast: float = Field(0.5, ge=0, le=1)

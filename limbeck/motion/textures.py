@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -59,6 +60,10 @@ def make_canvas(clip: ClipSpec, index: int, reach_px: float, pictures: Pictures,
     else:
         box = _object_box(layer, pictures)
     x, y = _texel_positions(box, factor)
+    if index == 0 and isinstance(layer.texture, Noise):  # the commonest large layer is made as a spline at once
+        rgb = torch.from_numpy(_noise(layer.texture, x, y, factor, spline=True)).to(dtype)
+        coefficients = torch.cat([rgb, torch.ones_like(rgb[:1])])
+        return Canvas(coefficients.permute(1, 2, 0).contiguous(), (box[0], box[1]), box, factor)
     if isinstance(layer.texture, Picture):
         rgba = _picture(layer, index, box, factor, pictures)
     else:
@@ -114,25 +119,42 @@ def _texel_positions(box: Box, factor: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _tinted(colour: tuple[float, float, float], contrast: float, pattern: np.ndarray) -> np.ndarray:
     """(3, h, w): colour * (1 + contrast * pattern), pattern in [-1, 1]."""
-    return np.asarray(colour)[:, None, None] * (1 + contrast * pattern)
+    return np.asarray(colour, pattern.dtype)[:, None, None] * (1 + contrast * pattern)
 
 
-def _noise(texture: Noise, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndarray:
-    height, width = y.shape[0], x.shape[1]
-    rng = np.random.Generator(np.random.PCG64(texture.seed))
-    fy, fx = np.fft.fftfreq(height)[:, None] * factor, np.fft.rfftfreq(width)[None, :] * factor
-    frequency = np.hypot(fx, fy)
-    band = np.where(frequency * texture.finest_px <= 1, 1.0, 0.0)
-    power = band / np.maximum(frequency, 1 / 256) ** texture.slope
-    power[0, 0] = 0
-    fields = np.empty((3, height, width))
-    shared = rng.standard_normal((2, *power.shape))
-    for channel in range(3):
-        own = rng.standard_normal((2, *power.shape))
-        spectrum = (shared[0] + 0.5 * own[0]) + 1j * (shared[1] + 0.5 * own[1])
-        fields[channel] = np.fft.irfft2(spectrum * power, (height, width))
-    fields /= np.abs(fields).max() + 1e-12
+def _noise(texture: Noise, x: np.ndarray, y: np.ndarray, factor: int, spline: bool = False) -> np.ndarray:
+    tile = _noise_tile(texture.seed, texture.slope, texture.finest_px, texture.tile_px, factor, spline)
+    rows, columns = np.rint(y[:, 0] * factor).astype(int), np.rint(x[0] * factor).astype(int)
+    fields = tile[:, rows[:, None] % tile.shape[1], columns % tile.shape[2]]
     return _tinted(texture.colour, texture.contrast, fields)
+
+
+@lru_cache(maxsize=16)
+def _noise_tile(seed: int, slope: float, finest_px: float, tile_px: int, factor: int, spline: bool) -> np.ndarray:
+    """(3, n, n) float32, one period: values in about [-1, 1], or the coefficients of their spline."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    half = tile_px // 2 + 1
+    normal = rng.standard_normal((4, 2, tile_px, half), dtype=np.float32)
+    parts = normal[:1] + 0.5 * normal[1:]  # the channels share most of their structure
+    fy, fx = np.fft.fftfreq(tile_px)[:, None], np.fft.rfftfreq(tile_px)[None, :]
+    frequency = np.hypot(fx, fy)
+    size = np.where(frequency * finest_px <= 1, np.maximum(frequency, 1 / 256) ** -slope, 0.0)
+    size[0, 0] = 0
+    if tile_px % 2 == 0:
+        size[tile_px // 2] = size[:, -1] = 0
+    spectrum = torch.complex(*(torch.from_numpy((part * size).astype(np.float32)) for part in (parts[:, 0], parts[:, 1])))
+    peak = torch.fft.irfft2(spectrum, (tile_px, tile_px)).abs().max().clamp_min(1e-12)
+    fine = tile_px * factor
+    padded = torch.zeros((3, fine, fine // 2 + 1), dtype=spectrum.dtype)
+    above = (tile_px + 1) // 2
+    padded[:, :above, :half] = spectrum[:, :above]
+    padded[:, fine - (tile_px - above) :, :half] = spectrum[:, above:]
+    if spline:
+        # The B-spline's own spectrum on the texel grid is (2 + cos w) / 3 along each axis.
+        turn = 2 * math.pi / fine * torch.arange(fine)
+        response = (2 + torch.cos(turn)) / 3
+        padded /= response[:, None] * response[: fine // 2 + 1]
+    return (torch.fft.irfft2(padded, (fine, fine)) * (factor**2 / peak)).numpy()
 
 
 def _grating(texture: Grating, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndarray:
