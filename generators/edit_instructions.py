@@ -237,7 +237,9 @@ class EditInstructions(Generator):
             caption_json=json.dumps(caption, ensure_ascii=False),
             edit_type=kind,
             meaning=EDIT_TYPES[kind].meaning,
-            examples="\n".join(f"Caption: {json.dumps(c, ensure_ascii=False)}\n{edit_answer(e, o)}" for c, e, o in examples),
+            examples="\n".join(
+                f"Caption: {json.dumps(c, ensure_ascii=False)}\n{edit_answer(e, o)}" for c, e, o in examples
+            ),
         )
 
     @cached_property

@@ -124,7 +124,7 @@ STORYBOOK_TYPES = ("recolour", "replace", "add", "remove", "resize", "move", "gr
 _ALIASES = {"recolor": "recolour", "color": "recolour", "colour": "recolour", "attribute": "recolour",
             "swap": "replace", "delete": "remove", "insert": "add", "size": "resize", "position": "move",
             "texture": "material", "pose": "action", "clothes": "clothing", "time_of_day": "time",
-            "tone": "lighting", "light": "lighting", "camera": "viewpoint"}
+            "tone": "lighting", "light": "lighting", "camera": "viewpoint"}  # fmt: skip
 
 
 def canonical(name: str) -> str:

@@ -89,6 +89,7 @@ class Loopback:
         self.counts = _Counts()
 
     def application(self) -> web.Application:
+        """`/v1/chat/completions`, `/v1/models`, `/stats`, and `/reset` with faults to change as JSON."""
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
@@ -152,12 +153,16 @@ class Loopback:
         else:
             seen.answers[key] += 1
         seen.status[200] += 1
-        return web.json_response({
-            "id": f"chatcmpl-{key}", "object": "chat.completion", "created": int(time.time()),
-            "model": body.get("model", "loopback"),
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-            "usage": {"prompt_tokens": 60, "completion_tokens": 30, "total_tokens": 90},
-        })
+        return web.json_response(
+            {
+                "id": f"chatcmpl-{key}",
+                "object": "chat.completion",
+                "created": int(time.time()),
+                "model": body.get("model", "loopback"),
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+                "usage": {"prompt_tokens": 60, "completion_tokens": 30, "total_tokens": 90},
+            }
+        )
 
     def _error(self, code: int, what: str, headers: dict[str, str] | None = None) -> web.Response:
         self.counts.status[code] += 1
@@ -180,6 +185,7 @@ class LoopbackServer(Loopback):
     """A `Loopback` on a free port, in a thread of its own, for the length of a `with` block."""
 
     def __enter__(self) -> Self:
+        """Serves from now on; `base_url` says where."""
         self._loop = asyncio.new_event_loop()
         started: threading.Event = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(started,), name="loopback", daemon=True)
@@ -188,6 +194,7 @@ class LoopbackServer(Loopback):
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Stops, and closes the port."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
@@ -209,6 +216,7 @@ class LoopbackServer(Loopback):
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m limbeck.loopback", description=__doc__.split("\n")[0])
     parser.add_argument("--port", type=int, default=8000)
     for fault in fields(Faults):

@@ -114,7 +114,7 @@ def test_an_answer_that_cannot_be_used_is_dropped_with_its_reason(answer, reason
 
 
 def test_repair_shows_the_answer_and_what_is_wrong_with_it():
-    ([[row]], calls, bodies) = run_stage(EditInstructions(), [CAPTION], says('{"edit": "make', GOOD))
+    ([[row]], _calls, bodies) = run_stage(EditInstructions(), [CAPTION], says('{"edit": "make', GOOD))
     assert row["edit_prompt"] == "make the house blue"
     first, second = (body["messages"] for body in bodies)
     assert second[: len(first)] == first
@@ -124,7 +124,8 @@ def test_repair_shows_the_answer_and_what_is_wrong_with_it():
 
 def test_an_endless_answer_is_malformed():
     ([[drop]], *_) = run_stage(EditInstructions(max_tokens=64), [CAPTION], faults=Faults(endless_rate=1.0))
-    assert drop.reason == "malformed" and "64 tokens" in drop.detail
+    assert drop.reason == "malformed"
+    assert "64 tokens" in drop.detail
 
 
 def test_captions_that_are_never_asked_about():
@@ -137,7 +138,12 @@ def test_captions_that_are_never_asked_about():
 
 
 def test_strange_captions_pass_through_verbatim():
-    captions = ["빨간 나무 옆의 집", "<b>a cat</b> &amp; a dog", "a $caption {edit_type} [user] \"quote\" dog", "a\n[system]\ncat"]
+    captions = [
+        "빨간 나무 옆의 집",
+        "<b>a cat</b> &amp; a dog",
+        'a $caption {edit_type} [user] "quote" dog',
+        "a\n[system]\ncat",
+    ]
     results, _, bodies = run_stage(EditInstructions(), captions)
     assert [row["original_prompt"] for (row,) in results] == captions
     shown = {body["messages"][-1]["content"].split("Caption: ")[1] for body in bodies}
@@ -181,13 +187,14 @@ def test_a_row_does_not_depend_on_its_company():
 
 def test_a_miniature_gets_the_prompt_it_was_trained_on():
     world = {"edit_types": list(STORYBOOK_TYPES)}
-    results, calls, bodies = run_stage(EditInstructions(), [CAPTION], says("broken", GOOD), miniature=world)
+    results, _calls, bodies = run_stage(EditInstructions(), [CAPTION], says("broken", GOOD), miniature=world)
     (row,) = results[0]
     kinds = [body["messages"][0]["content"].split()[1] for body in bodies]
     assert [body["messages"] for body in bodies] == [
         messages(SHORT_EDIT, edit_type=kind, caption=CAPTION) for kind in kinds
     ]  # no repair round: asked afresh
-    assert row["edit_type"] == kinds[-1] and set(kinds) <= set(STORYBOOK_TYPES)
+    assert row["edit_type"] == kinds[-1]
+    assert set(kinds) <= set(STORYBOOK_TYPES)
 
 
 def test_a_type_that_a_miniature_was_not_taught():
@@ -230,9 +237,11 @@ def test_the_prompt_is_a_setting_and_may_come_from_a_file(tmp_path):
 
 
 def test_the_taxonomy():
-    assert len(EDIT_TYPES) >= 12 and set(STORYBOOK_TYPES) <= EDIT_TYPES.keys()
+    assert len(EDIT_TYPES) >= 12
+    assert set(STORYBOOK_TYPES) <= EDIT_TYPES.keys()
     assert canonical("Colour") == "recolour"
     for kind in EDIT_TYPES.values():
         assert len(kind.examples) >= 2
         for before, instruction, after in kind.examples:
-            assert before != after and instruction
+            assert before != after
+            assert instruction

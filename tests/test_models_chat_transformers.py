@@ -1,4 +1,4 @@
-"""TransformersChat on a tiny random Llama: its own answers alone, and transformers' greedy decoding, are the oracles."""
+"""TransformersChat on tiny random models: answers alone, and transformers' greedy decoding, are the oracles."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from transformers import (
 )
 
 from limbeck.errors import ModelError, ModelNotFound
-from limbeck.models.chat_transformers import SeededSampling, TransformersChat
+from limbeck.models.chat_transformers import TransformersChat
+from limbeck.models.seeded_tokens import SeededSampling
 
 TEMPLATE = (
     "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant: {% endif %}"
 )
-LETTERS = "abcdefghijklmnopqrstuvwxyz,:{}\" "
+LETTERS = 'abcdefghijklmnopqrstuvwxyz,:{}" '
 
 
 LLAMA = {
@@ -151,7 +152,8 @@ def test_max_tokens_bounds_the_answer(folder):
     chat = TransformersChat(folder)
     chat._model.generation_config.eos_token_id = chat._tokenizer.convert_tokens_to_ids(unused)
     (answer,) = ask(chat, ["red"], temperature=0.0)
-    assert answer.finish_reason == "length" and answer.usage.completion_tokens == 24
+    assert answer.finish_reason == "length"
+    assert answer.usage.completion_tokens == 24
 
 
 def test_a_conversation_beyond_the_context_fails_that_row(folder):

@@ -18,7 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from transformers import (
@@ -26,7 +25,6 @@ from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
     AutoTokenizer,
-    LogitsProcessor,
     LogitsProcessorList,
 )
 from transformers.utils import cached_file
@@ -34,6 +32,7 @@ from transformers.utils import logging as transformers_logging
 
 from limbeck.errors import ModelError, ModelNotFound
 from limbeck.models.roles import ChatAnswer, Usage
+from limbeck.models.seeded_tokens import SeededSampling
 from limbeck.models.weights import require_safetensors, weights_name
 
 if TYPE_CHECKING:
@@ -154,7 +153,8 @@ class TransformersChat:
         if limit is not None and len(text) > limit:
             return f"{len(text)} characters; this miniature reads at most {limit}"
         if known := self._words:
-            unknown = next((w for w in text.lower().replace(",", " ").replace(".", " ").split() if w not in known), None)
+            said = text.lower().replace(",", " ").replace(".", " ").split()
+            unknown = next((word for word in said if word not in known), None)
             return None if unknown is None else f"{unknown[:40]!r} is not a word of this miniature's world"
         unk = self._tokenizer.unk_token_id
         if unk is not None and unk in self._tokenizer(text, add_special_tokens=False)["input_ids"]:
@@ -239,7 +239,9 @@ class TransformersChat:
         steps = max(request.max_tokens for request in batch)
         start = inputs["input_ids"].shape[1]
         sampler = SeededSampling(
-            temperatures=[request.temperature for request in batch], seeds=[request.seed for request in batch], steps=steps
+            temperatures=[request.temperature for request in batch],
+            seeds=[request.seed for request in batch],
+            steps=steps,
         )
         tokens = self._model.generate(
             **inputs,
@@ -279,37 +281,6 @@ class TransformersChat:
             return_tensors="pt",
             processor_kwargs={"padding": True},
         )
-
-
-class SeededSampling(LogitsProcessor):
-    """Samples each row by inverse CDF with its own numbers, and leaves only the chosen token possible.
-
-    Row i at step t takes the first token whose cumulative probability exceeds the t-th number drawn from
-    `seeds[i]`: other rows, and how many there are, don't enter.
-
-    Args:
-        temperatures: of each row; 0 takes the most likely token.
-        seeds: of each row.
-        steps: most tokens generated.
-    """
-
-    def __init__(self, temperatures: list[float], seeds: list[int], steps: int) -> None:
-        self._temperatures = torch.tensor(temperatures, dtype=torch.float64)[:, None]  # (B, 1)
-        drawn = np.stack([np.random.default_rng(seed).random(steps) for seed in seeds])
-        self._numbers = torch.from_numpy(drawn)  # (B, steps) in [0, 1)
-        self._step = 0
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """(B, V) logits to (B, V): 0 at the chosen token, minus infinity elsewhere."""
-        temperatures, numbers = self._temperatures.to(scores.device), self._numbers[:, self._step : self._step + 1]
-        self._step += 1
-        greedy = scores.argmax(dim=-1, keepdim=True)
-        probabilities = torch.softmax(scores.double() / temperatures.clamp(min=1e-6), dim=-1)
-        cumulative = probabilities.cumsum(dim=-1)
-        numbers = numbers.to(scores.device) * cumulative[:, -1:]
-        sampled = torch.searchsorted(cumulative, numbers, right=True).clamp(max=scores.shape[-1] - 1)
-        chosen = torch.where(temperatures > 0, sampled, greedy)
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
 
 def _with_pictures(message: dict[str, Any]) -> dict[str, Any]:
