@@ -53,6 +53,7 @@ def fit(
         every: steps between checkpoints.
         on_checkpoint: called with (EMA model, step) after each checkpoint.
     """
+    torch.set_flush_denormal(True)
     work.mkdir(parents=True, exist_ok=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
