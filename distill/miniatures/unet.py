@@ -81,7 +81,7 @@ def train(
     text: CLIPTextModel,
     work: Path,
     *,
-    steps: int = 12000,
+    steps: int = 8000,
     batch: int = 48,
     lr: float = 1e-3,
     uncaptioned: float = 0.1,
@@ -142,3 +142,12 @@ def save_pipeline(folder: Path, vae: AutoencoderKL, pair: Pair, tokenizer: CLIPT
         feature_extractor=None,
         requires_safety_checker=False,
     ).save_pretrained(folder, safe_serialization=True)
+
+
+def write_world(folder: Path) -> None:
+    """Writes `world.json`: the words the painter knows, so that it can refuse others."""
+    import json
+
+    from limbeck.storybook.grammar import words
+
+    (folder / "world.json").write_text(json.dumps({"words": words()}, indent=1) + "\n")
