@@ -76,7 +76,7 @@ class ModelSpec(BaseModel):
     def _no_secrets(cls, value: Any) -> Any:
         if isinstance(value, dict) and (secret := value.keys() & {"api_key", "key", "token", "password"}):
             raise ValueError(
-                f"{sorted(secret)[0]!r}: a secret doesn't belong in a recipe; "
+                f"{min(secret)!r}: a secret doesn't belong in a recipe; "
                 "put it in an environment variable and name that with api_key_env"
             )
         return value

@@ -1,0 +1,242 @@
+"""A recipe: TOML in, checked settings out; every problem at once, each with its key.
+
+    recipe = load("recipes/storybook_edits.toml", sets=["pairs.samples=8", "run.max_error_rate=0.1"])
+
+The tables are pydantic models that refuse unknown keys; a `[[stages]]` table is checked by the fields of its stage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from limbeck.errors import Problem, RecipeError
+from limbeck.models.spec import ModelSpec
+from limbeck.records import RECORDS, Record
+from limbeck.schema import StageTable
+from limbeck.stage import settings_of
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DatasetTable(BaseModel):
+    """`[dataset]`: what is made.
+
+    Attributes:
+        name: of the dataset, as on the Hub.
+        record: which columns its rows have, see `limbeck.records`.
+        seed: all randomness comes from it.
+        license: SPDX identifier, as the Hub's cards have it.
+        title: for people; by default made from the name.
+        description: for the card.
+        languages: of the texts.
+        tags: for the card.
+        currency: of the models' prices.
+        splits: share of the source groups in each split; a source row's own `split` goes first.
+        keep_rejected: whose pictures stay beside the kept rows': all, one in twenty, or nobody's.
+    """
+
+    model_config = _STRICT
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
+    record: str = "EditPair"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    license: str = "other"
+    title: str = ""
+    description: str = ""
+    languages: tuple[str, ...] = ("en",)
+    tags: tuple[str, ...] = ()
+    currency: str = "USD"
+    splits: dict[str, Annotated[float, Field(gt=0, le=1)]] = {"train": 1.0}
+    keep_rejected: Literal["all", "sample", "none"] = "all"
+
+    @field_validator("splits")
+    @classmethod
+    def _whole(cls, splits: dict[str, float]) -> dict[str, float]:
+        if abs(sum(splits.values()) - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {sum(splits.values()):g}; expected 1")
+        if wrong := [name for name in splits if not re.fullmatch(r"\w+(\.\w+)*", name)]:
+            raise ValueError(f"{wrong[0]!r} can't be a split's name; expected letters, digits and _")
+        return splits
+
+
+class SourceTable(BaseModel):
+    """`[source]`: what the rows start from; exactly one of the first six.
+
+    Attributes:
+        storybook: scenes of the built-in picture book: `{ rows = 500, ... }`.
+        captions: a JSONL, CSV, Parquet or text file of captions.
+        images: a folder of pictures with `metadata.jsonl`, `metadata.csv`, or a `.txt` beside each.
+        dataset: a name or path for `datasets.load_dataset`.
+        build: the folder of another build.
+        pairs: existing edit pairs, as Parquet files, a folder or a `datasets` name: for filters and reports alone.
+        stage: of another build, the stage whose rows are taken; its kept rows by default.
+        config: configuration of a `datasets` name.
+        split: split of a `datasets` name.
+        revision: revision of a `datasets` name.
+        preset: column names of well-known pair datasets; `auto` finds out.
+        columns: canonical column = column of the source, where they differ.
+        id_column: column that identifies a row; by default its content does.
+        max_chars: longer captions are dropped.
+        max_pixels: larger pictures are dropped unopened.
+        limit: at most so many rows.
+    """
+
+    model_config = _STRICT
+
+    storybook: dict[str, Any] | None = None
+    captions: str | None = None
+    images: str | None = None
+    dataset: str | None = None
+    build: str | None = None
+    pairs: str | None = None
+    stage: str | None = None
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    preset: Literal["auto", "instructpix2pix", "magicbrush", "ultraedit", "omniedit"] = "auto"
+    columns: dict[str, str] = {}
+    id_column: str | None = None
+    max_chars: Annotated[int, Field(gt=0)] = 2000
+    max_pixels: Annotated[int, Field(gt=0)] = 64_000_000
+    limit: Annotated[int, Field(gt=0)] | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which of the kinds of source it is."""
+        return next(kind for kind in SOURCE_KINDS if getattr(self, kind) is not None)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SourceTable:
+        given = [kind for kind in SOURCE_KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none"
+            raise ValueError(f"expected exactly one of {', '.join(SOURCE_KINDS)}; found {found}")
+        return self
+
+
+SOURCE_KINDS = ("storybook", "captions", "images", "dataset", "build", "pairs")
+
+
+class RunTable(BaseModel):
+    """`[run]`: how it is made; nothing here changes what a row becomes.
+
+    Attributes:
+        devices: `auto`, or names of torch devices, one worker process each.
+        max_error_rate: share of a stage's rows that may fail before the build stops.
+        part_rows: source rows in a new part, the unit of resuming and sharing.
+        parts_in_flight: parts under way at once in a process; None chooses by the endpoints' concurrency.
+    """
+
+    model_config = _STRICT
+
+    devices: Literal["auto"] | tuple[str, ...] = "auto"
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.02
+    part_rows: Annotated[int, Field(gt=0)] = 64
+    parts_in_flight: Annotated[int, Field(gt=0)] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A checked recipe.
+
+    Attributes:
+        folder: what relative paths are relative to.
+        origin: the file it came from, or a word for it.
+    """
+
+    dataset: DatasetTable
+    source: SourceTable
+    models: Mapping[str, ModelSpec]
+    stages: tuple[StageTable, ...]
+    run: RunTable = field(default_factory=RunTable)
+    folder: Path = field(default_factory=Path.cwd)
+    origin: str = "recipe"
+
+    @property
+    def record(self) -> Record:
+        """What its rows are."""
+        return RECORDS[self.dataset.record]
+
+    def stage(self, stage_id: str) -> StageTable:
+        """The stage of that id."""
+        return next(table for table in self.stages if table.id == stage_id)
+
+    def tables(self) -> dict[str, Any]:
+        """The recipe as TOML tables, with every default written out."""
+        stages = []
+        for table in self.stages:
+            own = settings_of(table.stage)
+            entry = {"id": table.id, "use": table.use, **own}
+            if table.by:
+                entry["by"] = {
+                    column: {value: _changed(settings_of(stage), own) for value, stage in values.items()}
+                    for column, values in table.by.items()
+                }
+            stages.append(entry)
+        whole = {
+            "dataset": self.dataset.model_dump(mode="json"),
+            "source": self.source.model_dump(mode="json", exclude_defaults=True),
+            "models": {name: spec.model_dump(mode="json", exclude_defaults=True) for name, spec in self.models.items()},
+            "stages": stages,
+            "run": self.run.model_dump(mode="json"),
+        }
+        return _without_none(whole)
+
+    def toml(self) -> str:
+        """The recipe as TOML, with every default written out."""
+        return tomli_w.dumps(self.tables(), multiline_strings=True)
+
+    def digest(self) -> str:
+        """Changes with anything that changes the dataset; `[run]` doesn't."""
+        tables = {key: value for key, value in self.tables().items() if key != "run"}
+        return hashlib.blake2b(orjson.dumps(tables, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+def load(recipe: str | Path | Recipe, *, sets: Sequence[str] = ()) -> Recipe:
+    """Reads and checks a recipe file.
+
+    Args:
+        recipe: path of a TOML file, or a recipe, which comes back as it is when nothing is set.
+        sets: overrides such as `pairs.samples=8`, `run.max_error_rate=0.1`, `models.writer=mini:llm`.
+
+    Raises:
+        RecipeError: all its problems at once.
+    """
+    from limbeck.recipe_check import checked, overridden
+
+    if isinstance(recipe, Recipe):
+        if not sets:
+            return recipe
+        tables, folder, origin = recipe.tables(), recipe.folder, recipe.origin
+    else:
+        path = Path(recipe).expanduser()
+        folder, origin = path.resolve().parent, str(recipe)
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RecipeError([Problem(origin, "there is no such file", "`limbeck init` writes one to start from")]) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError([Problem(origin, f"can't be read: {error}")]) from None
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError([Problem(origin, f"is not TOML: {error}")]) from None
+    return checked(overridden(tables, sets, origin), folder=folder, origin=origin)
+
+
+def _changed(settings: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if value != base[key]}
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list | tuple) else value

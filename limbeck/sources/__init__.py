@@ -1,0 +1,100 @@
+"""Where rows come from. Each file reads one kind; `rows` gives them ids and counts what can't be used.
+
+A source yields rows as dicts of canonical columns, with `_id` where a named column identifies them, or an
+`Unusable`. An id is a hash of the row's content (or the named column's value), so a row inserted at the top changes
+no other. What can't be used becomes a `Drop` with a reason; only what makes all rows unusable is an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pyarrow as pa
+
+from limbeck.errors import SourceError
+from limbeck.sources import another_build, caption_files, hub_datasets, image_folders, pair_datasets, storybook_scenes
+from limbeck.sources.unusable import Unusable
+from limbeck.stage import Drop, Row
+
+if TYPE_CHECKING:
+    from limbeck.recipe import SourceTable
+
+_READERS = {
+    "storybook": storybook_scenes,
+    "captions": caption_files,
+    "images": image_folders,
+    "dataset": hub_datasets,
+    "build": another_build,
+    "pairs": pair_datasets,
+}
+_NOT_CONTENT = frozenset({"_id", "split", "group", "source", "license"})
+REASONS = (
+    "caption_missing", "caption_empty", "caption_too_long", "id_missing", "duplicate",
+    "image_missing", "image_empty", "image_unreadable", "image_too_large", "image_animated", "row_unreadable",
+)  # fmt: skip
+"""Every reason for which a source row isn't used."""
+
+
+def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
+    """Columns that the rows will have, found without reading them all.
+
+    Args:
+        source: the recipe's `[source]`.
+        folder: what relative paths are relative to.
+
+    Raises:
+        SourceError: nothing there, or no column that can be used.
+    """
+    return _READERS[source.kind].fields(source, folder)
+
+
+def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None) -> Iterator[Row | Drop]:
+    """The source's rows, each with an `id`; duplicates and what can't be used as `Drop`.
+
+    Raises:
+        SourceError: the source can't be read at all.
+    """
+    seen: set[str] = set()
+    most = min((n for n in (limit, source.limit) if n is not None), default=None)
+    for found in islice(_READERS[source.kind].rows(source, folder, seed), most):
+        if isinstance(found, Unusable):
+            result: Row | Drop = Drop(content_id({"where": found.where}), found.reason, found.detail)
+            row_id = result.id
+        else:
+            named = found.pop("_id", None)
+            by_content = source.id_column is None and named is None
+            row_id = content_id(found) if by_content else _safe(named)
+            result = {"id": row_id, **found} if row_id else Drop(content_id(found), "id_missing", source.id_column or "")
+            row_id = row_id or result.id
+        if row_id in seen:
+            row_id = next(name for n in range(2, len(seen) + 3) if (name := f"{row_id}~{n}") not in seen)
+            detail = "the same content" if source.id_column is None else f"the same {source.id_column}"
+            result = Drop(row_id, "duplicate", f"{detail} as an earlier row")
+        seen.add(row_id)
+        yield result
+    if not seen:
+        raise SourceError("there are no rows", where=f"source.{source.kind}")
+
+
+def content_id(row: Row) -> str:
+    """Id of a row by its content: 16 hex digits.
+
+    >>> content_id({"caption": "a red house"}) == content_id({"caption": "a red house", "split": "test"})
+    True
+    """
+    content = {
+        key: hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else value
+        for key, value in row.items()
+        if key not in _NOT_CONTENT and value is not None
+    }
+    return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def _safe(value: Any) -> str:
+    """A named id without the characters that ids use themselves."""
+    return "" if value is None else str(value).strip().replace("/", "_").replace("~", "_")

@@ -1,0 +1,173 @@
+"""Parts on disk: a Parquet file and, written last, its manifest. What has no manifest isn't there.
+
+    stages/02-pairs/part-00003.parquet     rows, written aside, synced, then renamed
+    stages/02-pairs/part-00003.json        key, content hash, counts; the part is done when this exists
+
+A kill at any moment leaves a whole part, or none, and perhaps a `.tmp` file that the next writer replaces.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from limbeck.errors import BuildNotFound, DiskFull
+from limbeck.records import is_image
+
+ROW_GROUP_ROWS = 100
+"""Rows of a row group: the Hub's viewer reads whole groups, and pictures are heavy."""
+
+
+def part_name(part: int) -> str:
+    """Name of a part's files, without suffix.
+
+    >>> part_name(3)
+    'part-00003'
+    """
+    return f"part-{part:05d}"
+
+
+def write_part(folder: Path, part: int, table: pa.Table, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Writes a part; it counts as done once this returns.
+
+    Args:
+        folder: the stage's folder.
+        part: number of the part.
+        table: its rows.
+        manifest: what to remember; `content` (hash of the file) and `rows` are added.
+
+    Raises:
+        DiskFull: nothing of this part counts.
+    """
+    data = parquet_bytes(table)
+    manifest = manifest | {"rows": table.num_rows, "content": hashlib.blake2b(data, digest_size=16).hexdigest()}
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest_path = folder / f"{part_name(part)}.json"
+    with disk_errors(folder):
+        manifest_path.unlink(missing_ok=True)  # an old manifest must not vouch for new rows
+        write_file(folder / f"{part_name(part)}.parquet", data)
+        write_file(manifest_path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+    return manifest
+
+
+def replace_rows(folder: Path, part: int, table: pa.Table, **facts: Any) -> None:
+    """Replaces a part's rows and keeps what its manifest says of the old ones (its rejects' pictures were let go)."""
+    manifest = read_manifest(folder, part) or {}
+    with disk_errors(folder):
+        write_file(folder / f"{part_name(part)}.parquet", parquet_bytes(table))
+        write_file(
+            folder / f"{part_name(part)}.json",
+            orjson.dumps(manifest | facts, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS),
+        )
+
+
+def read_manifest(folder: Path, part: int) -> dict[str, Any] | None:
+    """A part's manifest, or None where the part isn't done."""
+    try:
+        return orjson.loads((folder / f"{part_name(part)}.json").read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return None
+
+
+def forget_part(folder: Path, part: int) -> None:
+    """Makes a part undone."""
+    (folder / f"{part_name(part)}.json").unlink(missing_ok=True)
+
+
+def read_part(folder: Path, part: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """A part's rows.
+
+    Raises:
+        BuildNotFound: the file is missing or damaged though a manifest vouches for it.
+    """
+    path = folder / f"{part_name(part)}.parquet"
+    try:
+        # One file at a time and its own schema: no dataset discovery, and threads only where rows are many.
+        return pq.ParquetFile(path).read(columns=None if columns is None else list(columns), use_threads=False)
+    except (FileNotFoundError, pa.ArrowInvalid, OSError) as error:
+        raise BuildNotFound(
+            f"{path} can't be read: {error}", remedy=f"delete {path.with_suffix('.json')} and run again to make it anew"
+        ) from error
+
+
+def done_parts(folder: Path) -> list[int]:
+    """Numbers of the parts with a manifest, in order."""
+    return sorted(int(path.stem.removeprefix("part-")) for path in folder.glob("part-*.json"))
+
+
+def parquet_bytes(table: pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> bytes:
+    """A table as a Parquet file: encoded pictures as they are, everything else with zstd."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, **writer_options(table.schema)) as writer:
+        has_pictures = any(is_image(f) for f in table.schema)
+        writer.write_table(table, row_group_size=row_group_rows if has_pictures else max(1, table.num_rows))
+    return sink.getvalue().to_pybytes()
+
+
+def writer_options(schema: pa.Schema) -> dict[str, Any]:
+    """Options of `ParquetWriter`: pictures are compressed already, and have no use for dictionaries or statistics."""
+    pictures = {f.name for f in schema if is_image(f)}
+    leaves = [path for f in schema for path in ([f"{f.name}.bytes", f"{f.name}.path"] if pa.types.is_struct(f.type) else [f.name])]
+    plain = [path for path in leaves if path.partition(".")[0] not in pictures or path.endswith(".path")]
+    return {
+        "compression": {path: "zstd" if path in plain else "none" for path in leaves},
+        "use_dictionary": [path for path in plain if pa.types.is_string(_leaf(schema, path))],
+        "write_statistics": plain,
+        "store_schema": True,
+    }
+
+
+def _leaf(schema: pa.Schema, path: str) -> pa.DataType:
+    name = path if path in schema.names else path.partition(".")[0]
+    kind = schema.field(name).type
+    return kind if name == path else kind.field(path.partition(".")[2]).type
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes aside, syncs, renames, syncs the folder; a reader sees the old file or the whole new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in a folder durable, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except (OSError, PermissionError):  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turns "no space left" into `DiskFull`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                "the disk is full", where=str(folder),
+                remedy="free some space and run the same command again: it resumes, and nothing half-written counts",
+            ) from error  # fmt: skip
+        raise
