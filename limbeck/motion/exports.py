@@ -1,0 +1,136 @@
+"""Clips for programs that already exist. Each format states what it loses.
+
+| format | holds | precision |
+|---|---|---|
+| oh2018 | three frames, a magnified one and alpha, as deep_motion_mag's training code reads them | 8 bits a colour; of longer clips the first two frames; alpha = gain_total - 1 |
+| flo | Middlebury flow files | float32: 1e-9 px at 0.01 px, 2e-6 px at 30 px; no mask, so occluded flow is in it |
+| tap | TAP-Vid tracks | float32 positions: 3e-5 px at 384 px; corners, not centres, are the origin (+0.5) |
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from limbeck.errors import SettingError
+from limbeck.motion.clip import Clip
+from limbeck.motion.sensor import perturb, quantise
+from limbeck.motion.storage import _to_png
+
+FORMATS = ("oh2018", "flo", "tap")
+_FLO_TAG = np.float32(202021.25)
+
+
+def write_oh2018(clips: Iterable[Clip], folder: Path) -> int:
+    """frameA, frameB, frameC, amplified (PNG), train_mf.txt (alpha a line) and meta/ (JSON), numbered from 0.
+
+    A is the first frame, C the second in clean colours, B the second with the clip's colour
+    perturbation, amplified the magnified second frame, which carries B's perturbation. No noise: that
+    training code adds its own. Its 8 bits are dithered, as the paper's are.
+
+    Source: Oh et al. 2018, section 4; layout of 12dmodel/deep_motion_mag. There the output is
+    B + (alpha - 1)(B - A), or (1 + alpha) in the equation; here alpha is gain_total - 1, and
+    gain_total is in the metadata.
+
+    Raises:
+        SettingError: a clip of one frame, or without a gain.
+    """
+    folder = Path(folder)
+    for name in ("frameA", "frameB", "frameC", "amplified", "meta"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    alphas = []
+    for number, clip in enumerate(clips):
+        spec = clip.spec
+        if spec.frames < 2 or not spec.gains:
+            raise SettingError(f"clip {number} has {spec.frames} frames and {len(spec.gains)} gains", expected="2 and 1")
+        pair = clip.clean[:2]
+        pictures = {
+            "frameA": pair[0],
+            "frameB": perturb(spec, pair)[1],
+            "frameC": pair[1],
+            "amplified": clip.magnified[0, 1],
+        }
+        for name, picture in pictures.items():
+            steps = quantise(picture[None], spec.sensor, draw=f"oh2018.{name}")[0]
+            (folder / name / f"{number:06d}.png").write_bytes(_to_png(steps.permute(1, 2, 0).cpu().numpy(), 1))
+        gain = spec.gains[0].gain_total
+        alphas.append(gain - 1)
+        facts = {"amplification_factor": gain - 1, "gain_total": gain, "spec": json.loads(spec.model_dump_json())}
+        (folder / "meta" / f"{number:06d}.json").write_text(json.dumps(facts))
+    (folder / "train_mf.txt").write_text("".join(f"{alpha!r}\n" for alpha in alphas))
+    return len(alphas)
+
+
+def write_flo(clips: Iterable[Clip], folder: Path) -> int:
+    """NUMBER/forward_TTTT.flo and backward_TTTT.flo: tag, width, height, then (x, y) pairs row by row."""
+    count = 0
+    for number, clip in enumerate(clips):
+        place = Path(folder) / f"{number:06d}"
+        place.mkdir(parents=True, exist_ok=True)
+        for name, flow in (("forward", clip.forward.flow), ("backward", clip.backward.flow)):
+            for t, one in enumerate(flow.cpu().numpy()):
+                (place / f"{name}_{t:04d}.flo").write_bytes(flo_bytes(one))
+        count += 1
+    return count
+
+
+def flo_bytes(flow: np.ndarray) -> bytes:
+    """(H, W, 2) flow as a Middlebury .flo file."""
+    height, width, _ = flow.shape
+    head = _FLO_TAG.astype("<f4").tobytes() + np.array([width, height], "<i4").tobytes()
+    return head + np.ascontiguousarray(flow, "<f4").tobytes()
+
+
+def read_flo(data: bytes) -> np.ndarray:
+    """(H, W, 2) float32 of a .flo file.
+
+    Raises:
+        ValueError: the tag is wrong, or the size.
+    """
+    if np.frombuffer(data[:4], "<f4")[0] != _FLO_TAG:
+        raise ValueError("no .flo file: the tag 202021.25 is missing")
+    width, height = np.frombuffer(data[4:12], "<i4")
+    if len(data) != 12 + 8 * width * height:
+        raise ValueError(f".flo file of {len(data)} bytes, expected {12 + 8 * width * height}")
+    return np.frombuffer(data[12:], "<f4").reshape(height, width, 2)
+
+
+def write_tap(clips: Iterable[Clip], file: Path) -> int:
+    """One pickle of {name: {video (T, H, W, 3) uint8, points (N, T, 2) float32, occluded (N, T) bool}}.
+
+    As TAP-Vid's own files: points are (x, y) divided by (width, height), where the top-left corner of the
+    top-left pixel is the origin, so its centre lies at half a pixel.
+    """
+    entries = {}
+    for number, clip in enumerate(clips):
+        size = np.array([clip.spec.width_px, clip.spec.height_px])
+        entries[f"{number:06d}"] = {
+            "video": clip.frames.permute(0, 2, 3, 1).cpu().numpy(),
+            "points": ((clip.tracks.points + 0.5) / size).astype(np.float32),
+            "occluded": ~clip.tracks.visible,
+        }
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_bytes(pickle.dumps(entries))
+    return len(entries)
+
+
+def export(clips: Iterable[Clip], form: str, out: Path) -> int:
+    """Write clips in one of `FORMATS`; returns their number.
+
+    Raises:
+        SettingError: unknown format, or a clip that the format can't hold.
+    """
+    with torch.inference_mode():
+        match form:
+            case "oh2018":
+                return write_oh2018(clips, out)
+            case "flo":
+                return write_flo(clips, out)
+            case "tap":
+                return write_tap(clips, Path(out) / "tap.pkl")
+    raise SettingError(f"unknown format {form!r}", expected=" or ".join(FORMATS))

@@ -1,0 +1,135 @@
+"""Stored clips are the clips, bit for bit, and come back alike however many workers render them.
+
+Oracles: equality of bytes; the .flo layout written out by hand; the corner convention of TAP-Vid.
+"""
+
+import io
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from limbeck.motion.clip import make_clip
+from limbeck.motion.curriculum import SUBSETS, ClipSettings
+from limbeck.motion.exports import export, flo_bytes, read_flo
+from limbeck.motion.row import arrays, labels
+from limbeck.motion.sampling import draw_clip
+from limbeck.motion.spec import ClipSpec
+from limbeck.motion.storage import ARRAY, decode, decode_part, encode
+from limbeck.motion.stream import ClipStream
+
+SETTINGS = ClipSettings(
+    width_px=40, height_px=32, frames=3, objects=(1, 3), gains=2, object_radius=(0.1, 0.3), gain_map_share=0.5,
+    exposure_share=0.5, rolling_share=0.5, colour_perturbation=0.1,
+)  # fmt: skip
+SPECS = [draw_clip(SETTINGS, subset, seed) for seed, subset in enumerate(SUBSETS)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "axes", "codec"),
+    [
+        ((2, 5, 7, 3), np.uint8, "THWC", "png"),
+        ((2, 2, 5, 7, 3), np.uint8, "GTHWC", "png"),
+        ((4, 5, 7), np.uint8, "THW", "png"),
+        ((2, 5, 7, 2), np.float32, "PHWV", "planes"),
+        ((2, 5, 7, 2), np.float16, "PHWV", "planes"),
+        ((3, 4, 2), np.float64, "NTV", "zstd"),
+        ((0, 5, 7, 2), np.float32, "PHWV", "planes"),
+    ],
+)
+def test_arrays_come_back_bit_for_bit_through_parquet(tmp_path, shape, dtype, axes, codec):
+    rng = np.random.default_rng(0)
+    array = rng.integers(0, 256, shape).astype(dtype) if dtype == np.uint8 else rng.standard_normal(shape).astype(dtype)
+    stored = encode(array, axes, codec)
+    pq.write_table(pa.table({"a": pa.array([stored], ARRAY)}), tmp_path / "a.parquet")
+    read = pq.read_table(tmp_path / "a.parquet")["a"][0].as_py()
+    back = decode(read)
+    assert back.dtype == dtype and back.shape == shape and back.tobytes() == array.tobytes()
+    assert (read["axes"], read["codec"], read["shape"]) == (axes, codec, list(shape))
+    if shape[0] and len(axes) < 5:
+        assert np.array_equal(decode_part(read, 1), array[1])
+
+
+def test_a_truncated_or_unknown_array_is_refused():
+    stored = encode(np.zeros((2, 3), np.float32), "NV")
+    with pytest.raises(ValueError, match="says 9"):
+        decode({**stored, "shape": [3, 3], "data": stored["data"]})
+    with pytest.raises(ValueError, match="unknown codec"):
+        decode({**stored, "codec": "mp4"})
+    with pytest.raises(ValueError, match="no picture"):
+        encode(np.zeros((2, 3, 3), np.float32), "THW", "png")
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.subset)
+def test_a_row_holds_the_clip_and_its_specification_makes_it_again(spec):
+    clip = make_clip(spec, tracks=6)
+    row = {**labels(spec), **arrays(clip)}
+    again = make_clip(ClipSpec.model_validate_json(row["clip_spec"]), tracks=6)
+    assert torch.equal(again.frames, clip.frames) and torch.equal(again.magnified, clip.magnified)
+    assert np.array_equal(decode(row["frames"]), clip.frames.permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(decode(row["flow_forward"]), again.forward.flow.numpy())
+    assert np.array_equal(decode(row["layer_ids"]), clip.layer_ids.numpy())
+    assert decode(row["magnified_frames"]).shape == (2, 3, 32, 40, 3)
+    assert np.abs(decode(row["magnified_frames"]) / 255 - clip.magnified.movedim(2, -1).clamp(0, 1).numpy()).max() <= 0.501 / 255
+    assert row["gain_total"] == [gain.gain_total for gain in spec.gains] and row["fps"] == {"numerator": 30, "denominator": 1}
+    assert max(row["magnified_peak_px"]) <= spec.bound_px
+
+
+def test_any_number_of_workers_gives_the_same_samples_in_the_same_order():
+    def samples(workers):
+        loader = DataLoader(ClipStream(SPECS[:5]), batch_size=None, num_workers=workers)
+        return [{key: value.numpy().tobytes() for key, value in sample.items()} for sample in loader]
+
+    torch.set_num_threads(1)
+    alone = samples(0)
+    assert len(alone) == 5 and len({sample["frames"] for sample in alone}) == 5
+    assert samples(2) == alone and samples(3) == alone
+
+
+def test_ranks_share_the_specifications_without_overlap():
+    parts = [[sample["gain_total"].tolist() for sample in ClipStream(SPECS[:5], rank=r, world=2)] for r in (0, 1)]
+    wanted = [torch.tensor([gain.gain_total for gain in spec.gains]).tolist() for spec in SPECS[:5]]
+    assert parts == [wanted[0::2], wanted[1::2]]
+
+
+def test_flo_is_tag_width_height_then_x_y_pairs():
+    flow = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
+    data = flo_bytes(flow)
+    assert data[:4] == b"PIEH" and data[4:12] == bytes([3, 0, 0, 0, 2, 0, 0, 0])
+    assert np.frombuffer(data[12:], "<f4").tolist() == list(range(12))
+    assert np.array_equal(read_flo(data), flow)
+    with pytest.raises(ValueError, match="tag"):
+        read_flo(b"xxxx" + data[4:])
+    with pytest.raises(ValueError, match="expected 60"):
+        read_flo(data[:-1])
+
+
+def test_exports_write_what_their_readers_expect(tmp_path):
+    clips = [make_clip(spec, tracks=4) for spec in SPECS[:2]]
+    assert export(clips, "oh2018", tmp_path / "oh") == 2
+    names = sorted(str(file.relative_to(tmp_path / "oh")) for file in (tmp_path / "oh").rglob("*.*"))
+    assert names == [f"{d}/00000{i}.{e}" for d, e in
+                     (("amplified", "png"), ("frameA", "png"), ("frameB", "png"), ("frameC", "png"), ("meta", "json"))
+                     for i in (0, 1)] + ["train_mf.txt"]  # fmt: skip
+    alphas = [float(line) for line in (tmp_path / "oh" / "train_mf.txt").read_text().split()]
+    assert alphas == [spec.gains[0].gain_total - 1 for spec in SPECS[:2]]
+    frame_a = np.asarray(Image.open(io.BytesIO((tmp_path / "oh" / "frameA" / "000000.png").read_bytes())))
+    assert np.abs(frame_a / 255 - clips[0].clean[0].permute(1, 2, 0).numpy()).max() <= 1 / 255 + 1e-6
+
+    assert export(clips, "flo", tmp_path / "flo") == 2
+    read = read_flo((tmp_path / "flo" / "000001" / "backward_0001.flo").read_bytes())
+    assert np.array_equal(read, clips[1].backward.flow[1].numpy())
+
+    assert export(clips, "tap", tmp_path) == 2
+    entry = pickle.loads((tmp_path / "tap.pkl").read_bytes())["000000"]
+    assert entry["video"].shape == (3, 32, 40, 3) and entry["occluded"].dtype == bool
+    pixels = entry["points"] * np.array([40, 32]) - 0.5
+    assert np.allclose(pixels, clips[0].tracks.points, atol=1e-5)
+
+    with pytest.raises(ValueError, match="oh2018 or flo or tap"):
+        export(clips, "mp4", tmp_path)
