@@ -52,6 +52,4 @@ def open_bank(folder: Path, n: int, split: Split = "train", seed: int = 0) -> Ba
         partial = name.with_suffix(".part.npy")
         np.save(partial, np.concatenate([pictures for pictures, _ in parts]))
         partial.rename(images)
-    return Bank(
-        np.load(images, mmap_mode="r"), [Scene.from_json(line) for line in scenes.read_text().splitlines()]
-    )
+    return Bank(np.load(images, mmap_mode="r"), [Scene.from_json(line) for line in scenes.read_text().splitlines()])

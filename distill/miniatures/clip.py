@@ -102,9 +102,7 @@ def train(
         lr: peak learning rate.
     """
     clip = build(len(tokenizer))
-    clip.text_model.load_state_dict(
-        {k.removeprefix("text_model."): v for k, v in text.state_dict().items()}
-    )
+    clip.text_model.load_state_dict({k.removeprefix("text_model."): v for k, v in text.state_dict().items()})
     lesson = _Lesson(clip)
     truth = torch.tensor(np.stack([attributes(s) for s in bank.scenes]))
     sizes = list(FIELDS.values())

@@ -57,6 +57,4 @@ def accuracy(reader: Reader, images: NDArray[np.uint8], bank: Bank) -> dict[str,
     """Share right, per attribute, where the attribute exists."""
     truth = np.stack([attributes(s) for s in bank.scenes[: len(images)]])
     found = reader.read(images)
-    return {
-        name: float((found[:, i] == truth[:, i])[truth[:, i] >= 0].mean()) for i, name in enumerate(FIELDS)
-    }
+    return {name: float((found[:, i] == truth[:, i])[truth[:, i] >= 0].mean()) for i, name in enumerate(FIELDS)}

@@ -51,9 +51,7 @@ def build_tokenizer() -> CLIPTokenizer:
 
 def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
     """(N, MAX_TOKENS) int64, padded with the end token and cut, as a diffusion pipeline does it."""
-    return tokenizer(
-        texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-    ).input_ids
+    return tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt").input_ids
 
 
 def build_text_encoder(vocab_size: int, width: int = 128, layers: int = 3) -> CLIPTextModel:

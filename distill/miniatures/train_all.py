@@ -90,7 +90,9 @@ def train_vae(shop: Shop) -> None:
     bank = shop.bank()
     vae = vae_.train(bank, shop.work / "vae")
     with torch.no_grad():
-        latents = torch.cat([vae.encode(vae_.pixels(bank.images[i : i + 100])).latent_dist.mode() for i in range(0, 2000, 100)])
+        latents = torch.cat(
+            [vae.encode(vae_.pixels(bank.images[i : i + 100])).latent_dist.mode() for i in range(0, 2000, 100)]
+        )
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
     vae.save_pretrained(shop.done("vae"))
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from distill.miniatures.bank import Bank
 from distill.miniatures.loop import fit
-from distill.miniatures.text import MAX_TOKENS, token_ids
+from distill.miniatures.text import token_ids
 from distill.miniatures.vae import LATENT_CHANNELS, pixels
 
 if TYPE_CHECKING:
@@ -86,7 +86,6 @@ def train(
     lr: float = 1e-3,
     uncaptioned: float = 0.1,
     decay: float = 0.4,
-    on_checkpoint: object = None,
 ) -> Pair:
     """Trains on scaled latents with the mean squared error of v.
 
@@ -101,7 +100,6 @@ def train(
         lr: peak learning rate.
         uncaptioned: share of captions replaced by the empty one, for classifier-free guidance.
         decay: share of the run over which the rate falls to zero.
-        on_checkpoint: see `fit`.
     """
     model = Pair(build(), text)
     ids = token_ids(tokenizer, bank.captions).to(torch.int32)
@@ -121,7 +119,9 @@ def train(
         out = model.unet(noisy, t, encoder_hidden_states=states).sample
         return F.mse_loss(out, v), {}
 
-    return fit(model, loss, work, steps=steps, lr=lr, warmup=300, decay=decay, ema=0.9995, weight_decay=0.01, on_checkpoint=on_checkpoint)  # type: ignore[return-value, arg-type]
+    average = fit(model, loss, work, steps=steps, lr=lr, warmup=300, decay=decay, ema=0.9995)
+    assert isinstance(average, Pair)
+    return average
 
 
 def save_pipeline(folder: Path, vae: AutoencoderKL, pair: Pair, tokenizer: CLIPTokenizer, *, half: bool = True) -> None:

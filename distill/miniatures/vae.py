@@ -43,7 +43,7 @@ def pixels(images: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def train(bank: Bank, work: Path, *, steps: int = 3000, batch: int = 16, lr: float = 1e-3) -> AutoencoderKL:
+def train(bank: Bank, work: Path, *, steps: int = 2000, batch: int = 16, lr: float = 1e-3) -> AutoencoderKL:
     """Trains on flipped and plain pictures: L1 + L2 of pixels, L1 of finite differences (edges), a little KL."""
     model = build().to(memory_format=torch.channels_last)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from diffusers import UNet2DConditionModel
+from torch.nn import functional as F
 
 from limbeck.models import sampling
 from limbeck.models.shared_attention import Sharing, shared_pairs
@@ -78,3 +80,14 @@ class Denoiser:
         if self.time_ids is None:
             return None
         return {"text_embeds": self.text.pooled, "time_ids": self.time_ids.expand(rows, -1)}
+
+
+def guidance_embedding(guidance: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:
+    """(N,) guidance scales as a model distilled with guidance reads them, (N, width).
+
+    Source: On Distillation of Guided Diffusion Models (arXiv 2210.03142), in the layout of diffusers' pipelines.
+    """
+    half = width // 2
+    rates = torch.exp(torch.arange(half, device=guidance.device) * -(math.log(10000.0) / (half - 1)))
+    angles = 1000.0 * (guidance - 1).clamp(min=0)[:, None] * rates
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2)).to(dtype)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +15,21 @@ import torch
 import transformers
 
 from limbeck.errors import ModelNotFound, SettingError
-from limbeck.models.weights import require_safetensors
+from limbeck.models.weights import require_safetensors, weights_name
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline")
 """Architectures whose U-Net and shared attention are tested; Turbo and LCM kin are published as these classes."""
-_JOINT_ATTENTION = ("StableDiffusion3", "Flux", "AuraFlow", "QwenImage", "Chroma", "HiDream", "Sana", "PixArt", "Lumina")
+_JOINT_ATTENTION = (
+    "StableDiffusion3",
+    "Flux",
+    "AuraFlow",
+    "QwenImage",
+    "Chroma",
+    "HiDream",
+    "Sana",
+    "PixArt",
+    "Lumina",
+)
 
 Offload = Literal["none", "model", "sequential"]
 
@@ -73,7 +83,10 @@ def load_pipeline(
         pipeline_class = _pipeline_class(folder, folder_or_id)
         if vae_dtype == "auto" and _forces_upcast(folder):
             vae_dtype = "float32"
-        dtypes = {"default": torch_dtype, "vae": torch_dtype if vae_dtype == "auto" else resolve_dtype(vae_dtype, torch_device)}
+        dtypes = {
+            "default": torch_dtype,
+            "vae": torch_dtype if vae_dtype == "auto" else resolve_dtype(vae_dtype, torch_device),
+        }
         # SD 1.5 folders carry a safety checker; nothing here calls it, so its 1.2 GB stay on disk.
         checker = {} if "XL" in pipeline_class.__name__ else {"safety_checker": None, "requires_safety_checker": False}
         try:
@@ -86,7 +99,7 @@ def load_pipeline(
             ) from error
     pipe.set_progress_bar_config(disable=True)
     _place(pipe, torch_device, offload)
-    return LoadedPipeline(pipe, _weights_name(folder_or_id, folder), _world(folder))
+    return LoadedPipeline(pipe, weights_name(folder_or_id, folder), _world(folder))
 
 
 def resolve_device(device: str) -> torch.device:
@@ -163,7 +176,9 @@ def _silence() -> Iterator[None]:
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for library, verbosity in zip(libraries, before, strict=True):
             library.set_verbosity(verbosity)
@@ -182,19 +197,6 @@ def _place(pipe: diffusers.DiffusionPipeline, device: torch.device, offload: Off
         pipe.enable_sequential_cpu_offload(device=device)
     else:
         raise SettingError(f"offload = {offload!r}", expected="none, model or sequential")
-
-
-def _weights_name(name: str, folder: Path) -> str:
-    """`owner/name@commit` of a Hub snapshot, else a hash of the folder's weights and configs."""
-    if folder.parent.name == "snapshots":
-        return f"{name}@{folder.name}"
-    digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".txt"):
-            digest.update(file.relative_to(folder).as_posix().encode())
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "blake2b").digest())
-    return f"folder@{digest.hexdigest()}"
 
 
 def _world(folder: Path) -> frozenset[str] | None:

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from diffusers import DDIMScheduler, DiffusionPipeline, LCMScheduler, SchedulerMixin
 from PIL import Image
-from torch.nn import functional as F
 
-from limbeck.errors import ModelError, SettingError
-from limbeck.models import sampling
-from limbeck.models.denoiser import Denoiser
+from limbeck.errors import ModelError
 from limbeck.models.diffusers_loading import LoadedPipeline, load_pipeline
-from limbeck.models.noise import standard_normal
+from limbeck.models.renderer import Renderer, Sampler, Spacing
 from limbeck.models.roles import PairRequest
-from limbeck.models.shared_attention import SharedAttentionProcessor
-from limbeck.models.text_conditioning import TextEncoder
 
-Sampler = Literal["auto", "euler_ancestral", "ddim", "lcm"]
+if TYPE_CHECKING:
+    from limbeck.models.spec import ModelSpec
 
 _WORD = re.compile(r"[^\W_]+")
-_DECODED_PIXELS = 16 * 512 * 512
-"""Pixels decoded in one call of the VAE: bounds memory."""
 
 
 class DiffusersImageModel:
@@ -41,7 +32,7 @@ class DiffusersImageModel:
     Attributes:
         fingerprint: changes with the weights and with every setting that changes pixels.
         size: side of the pictures in pixels.
-        sampler: the sampler in use.
+        renderer: the pipeline with its sampler.
     """
 
     def __init__(
@@ -49,7 +40,7 @@ class DiffusersImageModel:
         loaded: LoadedPipeline,
         *,
         sampler: Sampler = "auto",
-        spacing: Literal["auto", "linspace", "leading", "trailing"] = "auto",
+        spacing: Spacing = "auto",
         size: int | None = None,
     ) -> None:
         """Prepares a loaded pipeline.
@@ -61,28 +52,22 @@ class DiffusersImageModel:
                 k-diffusion's `linspace`.
             size: side of the pictures in pixels, a multiple of the VAE's factor; the U-Net's own by default.
         """
-        self._pipe: DiffusionPipeline = loaded.pipe
+        self.renderer = Renderer(loaded.pipe, sampler, spacing, size)
+        self.size = self.renderer.size
         self._words = loaded.words
-        self._text = TextEncoder(loaded.pipe)
-        scheduler = loaded.pipe.scheduler
-        self.sampler = _own_sampler(scheduler) if sampler == "auto" else sampler
-        if self.sampler not in sampling.SAMPLERS:
-            raise SettingError(f"sampler = {sampler!r}", expected=f"auto, {', '.join(sampling.SAMPLERS)}")
-        own_spacing = scheduler.config.get("timestep_spacing", "linspace")
-        self._spacing = spacing if spacing != "auto" else ("trailing" if own_spacing == "trailing" else "linspace")
-        self._factor = loaded.pipe.vae_scale_factor
-        self.size = size or loaded.pipe.unet.config.sample_size * self._factor
-        if self.size % self._factor:
-            raise SettingError(f"size = {self.size}", expected=f"a multiple of {self._factor}, the VAE's factor")
-        loaded.pipe.unet.set_attn_processor(SharedAttentionProcessor())
-        for module in (loaded.pipe.unet, loaded.pipe.vae):
-            module.eval().requires_grad_(False)
-        facts = (loaded.weights, self.sampler, self._spacing, self.size, loaded.pipe.unet.dtype, loaded.pipe.vae.dtype)
-        self.fingerprint = hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest()
+        made = self.renderer
+        facts = (loaded.weights, made.sampler, made.spacing, made.size, loaded.pipe.unet.dtype, loaded.pipe.vae.dtype)
+        self.fingerprint = "image:" + hashlib.blake2b(repr(facts).encode(), digest_size=12).hexdigest()
 
     @classmethod
     def load(
-        cls, folder_or_id: str, *, sampler: Sampler = "auto", spacing: str = "auto", size: int | None = None, **loading
+        cls,
+        folder_or_id: str,
+        *,
+        sampler: Sampler = "auto",
+        spacing: Spacing = "auto",
+        size: int | None = None,
+        **loading,
     ) -> DiffusersImageModel:
         """Loads a folder or a Hub id; `loading` goes to `load_pipeline`.
 
@@ -92,6 +77,22 @@ class DiffusersImageModel:
             SettingError: sampler or size don't fit it.
         """
         return cls(load_pipeline(folder_or_id, **loading), sampler=sampler, spacing=spacing, size=size)
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> DiffusersImageModel:
+        """Builds it from a recipe's `[models]` entry."""
+        return cls.load(
+            spec.id,
+            revision=spec.revision,
+            variant=spec.variant,
+            dtype=spec.dtype,
+            vae_dtype=spec.vae_dtype,
+            device=spec.device,
+            offload=spec.offload,
+            sampler=spec.sampler,
+            spacing=spec.spacing,
+            size=spec.size,
+        )
 
     def check_prompt(self, prompt: str) -> str | None:
         """Why this prompt is outside what the model can do, or None."""
@@ -103,12 +104,10 @@ class DiffusersImageModel:
             if strange:
                 more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
                 return f"words outside this model's world: {', '.join(strange[:5])}{more}"
-        tokens, limit = self._text.token_count(prompt)
+        tokens, limit = self.renderer.text.token_count(prompt)
         return f"the prompt is {tokens} tokens long; the model reads {limit}" if tokens > limit else None
 
-    def render(
-        self, prompts: list[str], seeds: list[int], *, guidance_scale: float, steps: int
-    ) -> list[Image.Image]:
+    def render(self, prompts: list[str], seeds: list[int], *, guidance_scale: float, steps: int) -> list[Image.Image]:
         """Renders each prompt to one RGB picture of `size` x `size`; its pixels don't depend on the batch.
 
         Raises:
@@ -120,15 +119,31 @@ class DiffusersImageModel:
             return []
         self._refuse_unknown(prompts)
         guidance = torch.full((len(prompts),), float(guidance_scale))
-        return self._render_batch(prompts, seeds, guidance, steps, fractions=None)
+        return self.renderer(prompts, seeds, guidance, steps, fractions=None)
 
     def render_pairs(self, requests: list[PairRequest], *, steps: int) -> list[tuple[Image.Image, Image.Image]]:
         """Renders each request to (before, after); a pair's pixels don't depend on its batch (within 1/255).
+
+        A batch that doesn't fit into the device's memory is rendered in halves.
 
         Raises:
             ModelError: a prompt is outside what the model can do.
         """
         self._refuse_unknown([p for r in requests for p in (r.source_prompt, r.target_prompt)])
+        try:
+            return self._render_pairs(requests, steps)
+        except torch.OutOfMemoryError as error:
+            if len(requests) == 1:
+                raise ModelError(
+                    f"one pair of {self.size} px doesn't fit into the device's memory ({error})",
+                    remedy='set offload = "model" or a smaller size for this model',
+                ) from error
+        torch.cuda.empty_cache()
+        half = len(requests) // 2
+        return self.render_pairs(requests[:half], steps=steps) + self.render_pairs(requests[half:], steps=steps)
+
+    def _render_pairs(self, requests: list[PairRequest], steps: int) -> list[tuple[Image.Image, Image.Image]]:
+        """`render_pairs`, in one batch with and one without guidance."""
         pictures: list[tuple[Image.Image, Image.Image]] = [None] * len(requests)  # type: ignore[list-item]
         # Pairs without guidance need no unconditional half; pairs that share longest come first.
         order = sorted(range(len(requests)), key=lambda i: -requests[i].shared_fraction)
@@ -137,7 +152,7 @@ class DiffusersImageModel:
             if not rows:
                 continue
             batch = [requests[i] for i in rows]
-            both = self._render_batch(
+            both = self.renderer(
                 [r.source_prompt for r in batch] + [r.target_prompt for r in batch],
                 [r.seed for r in batch],
                 torch.tensor([float(r.guidance_scale) for r in batch] * 2),
@@ -152,99 +167,3 @@ class DiffusersImageModel:
         for prompt in dict.fromkeys(prompts):
             if why := self.check_prompt(prompt):
                 raise ModelError(f"cannot render {prompt[:80]!r}: {why}")
-
-    @torch.inference_mode()
-    def _render_batch(
-        self,
-        prompts: list[str],
-        seeds: Sequence[int],
-        guidance: torch.Tensor,
-        steps: int,
-        fractions: torch.Tensor | None,
-    ) -> list[Image.Image]:
-        """Renders N prompts; with `fractions` they are B sources, then their B targets, and there are B seeds."""
-        count, side = len(prompts), self.size // self._factor
-        shape = (self._pipe.unet.config.in_channels, side, side)
-        device = self._pipe._execution_device
-
-        def noise(step: int) -> torch.Tensor:
-            """Unit noise after a step, (N, C, H, W); both pictures of a pair get the same."""
-            return standard_normal(seeds, step + 1, shape).to(device).repeat(count // len(seeds), 1, 1, 1)
-
-        denoise = self._denoiser(prompts, guidance.to(device), steps, fractions)
-        # The ancestral sampler starts as the reference does; the others at the training coordinates' unit variance.
-        first = denoise.sigmas[0]
-        start = first if self.sampler == "euler_ancestral" else (first**2 + 1).sqrt()
-        latents = sampling.SAMPLERS[self.sampler](denoise, noise(-1) * start, denoise.sigmas, noise)
-        assert latents.shape == (count, *shape), f"latents {tuple(latents.shape)}, expected {(count, *shape)}"
-        pictures = self._decode(latents)
-        self._pipe.maybe_free_model_hooks()
-        return pictures
-
-    def _denoiser(
-        self, prompts: list[str], guidance: torch.Tensor, steps: int, fractions: torch.Tensor | None
-    ) -> Denoiser:
-        """The denoiser of one batch; `guidance` is (N,)."""
-        unet, scheduler = self._pipe.unet, self._pipe.scheduler
-        times = self._times(steps)
-        embedded = unet.config.time_cond_proj_dim
-        guided = embedded is None and bool((guidance > 1).any())
-        text = self._text(prompts)
-        time_ids = None
-        if unet.config.addition_embed_type == "text_time":  # (height, width), crop corner, (height, width) again
-            time_ids = torch.tensor([[self.size, self.size, 0, 0, self.size, self.size]], device=guidance.device)
-        return Denoiser(
-            unet=unet,
-            text=self._text.negative(len(prompts)) + text if guided else text,
-            guidance=guidance.view(-1, 1, 1, 1) if guided else None,
-            times=times.tolist(),
-            sigmas=sampling.sigmas_at(times, scheduler.alphas_cumprod),
-            prediction=scheduler.config.prediction_type,
-            fractions=fractions,
-            time_ids=time_ids,
-            guidance_embedding=None if embedded is None else _guidance_embedding(guidance, embedded, unet.dtype),
-            consistency=[sampling.consistency_scalings(t, scheduler.config.timestep_scaling) for t in times]
-            if self.sampler == "lcm"
-            else None,
-        )
-
-    def _times(self, steps: int) -> np.ndarray:
-        """(steps,) training times, descending."""
-        config = self._pipe.scheduler.config
-        total = config.num_train_timesteps
-        try:
-            if self.sampler == "lcm":
-                return sampling.lcm_timesteps(steps, config.get("original_inference_steps", 50), total)
-            return sampling.timesteps(steps, self._spacing, total, config.get("steps_offset", 0))
-        except ValueError as error:
-            raise SettingError(str(error)) from error
-
-    def _decode(self, latents: torch.Tensor) -> list[Image.Image]:
-        """(N, C, H, W) latents to N pictures, a bounded number at a time."""
-        vae = self._pipe.vae
-        scaled = latents / vae.config.scaling_factor + (vae.config.shift_factor or 0)
-        decoded = []
-        for some in scaled.split(max(1, _DECODED_PIXELS // self.size**2)):
-            pixels = vae.decode(some.to(vae.dtype), return_dict=False)[0].float()  # (n, 3, size, size) in [-1, 1]
-            decoded.append(((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).cpu())
-        pixels = torch.cat(decoded).permute(0, 2, 3, 1).numpy()
-        assert pixels.shape == (len(latents), self.size, self.size, 3), f"decoded {pixels.shape}"
-        return [Image.fromarray(picture) for picture in pixels]
-
-
-def _own_sampler(scheduler: SchedulerMixin) -> str:
-    """The sampler that fits the scheduler a pipeline was published with."""
-    if isinstance(scheduler, LCMScheduler):
-        return "lcm"
-    return "ddim" if isinstance(scheduler, DDIMScheduler) else "euler_ancestral"
-
-
-def _guidance_embedding(guidance: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:
-    """(N,) guidance scales as a model distilled with guidance reads them, (N, width).
-
-    Source: On Distillation of Guided Diffusion Models (arXiv 2210.03142), in the layout of diffusers' pipelines.
-    """
-    half = width // 2
-    rates = torch.exp(torch.arange(half, device=guidance.device) * -(math.log(10000.0) / (half - 1)))
-    angles = 1000.0 * (guidance - 1).clamp(min=0)[:, None] * rates
-    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=1), (0, width % 2)).to(dtype)

@@ -36,4 +36,4 @@ def standard_normal(seeds: Sequence[int], step: int, shape: tuple[int, ...]) -> 
 
 def _stream(seed: int, step: int) -> np.random.Generator:
     """The generator of one (seed, step): Philox4x64 with both as its key."""
-    return np.random.Generator(np.random.Philox(key=[seed & _SEED_MASK, step]))
+    return np.random.Generator(np.random.Philox(key=np.array([seed & _SEED_MASK, step], dtype=np.uint64)))

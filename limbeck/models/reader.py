@@ -79,6 +79,6 @@ class Reader(nn.Module):
 
 def as_pixels(images: list[Image.Image]) -> NDArray[np.uint8]:
     """(N, 64, 64, 3) uint8 from pictures of any size."""
-    return np.stack(
-        [np.asarray(im.convert("RGB").resize((64, 64), Image.Resampling.BICUBIC) if im.size != (64, 64) else im.convert("RGB")) for im in images]
-    )
+    side = (64, 64)
+    rgb = [image.convert("RGB") for image in images]
+    return np.stack([np.asarray(i if i.size == side else i.resize(side, Image.Resampling.BICUBIC)) for i in rgb])

@@ -104,9 +104,7 @@ class ImageModel(Protocol):
         """Renders each prompt to one RGB picture of `size` x `size`."""
         ...
 
-    def render_pairs(
-        self, requests: list[PairRequest], *, steps: int
-    ) -> list[tuple[Image.Image, Image.Image]]:
+    def render_pairs(self, requests: list[PairRequest], *, steps: int) -> list[tuple[Image.Image, Image.Image]]:
         """Renders each request to (before, after), RGB; a pair's pixels don't depend on its batch (within 1/255)."""
         ...
 

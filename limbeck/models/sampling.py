@@ -7,6 +7,7 @@ Convention: variance-exploding coordinates, x = x0 + sigma * noise, whatever coo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Literal
 
@@ -24,7 +25,7 @@ def sample_euler_ancestral(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tens
 
     Source: k-diffusion, `sample_euler_ancestral`, which InstructPix2Pix's generator uses.
     """
-    for i, (sigma, following) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for i, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
         up = (following**2 * (sigma**2 - following**2) / sigma**2).sqrt()
         down = (following**2 - up**2).sqrt()
         x = x + (x - denoise(x, i)) / sigma * (down - sigma)
@@ -38,7 +39,7 @@ def sample_ddim(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor, noise: 
 
     Source: DDIM (arXiv 2010.02502), eq. 13. `noise` is not called.
     """
-    for i, (sigma, following) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for i, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
         x = x + (x - denoise(x, i)) / sigma * (following - sigma)
     return x
 

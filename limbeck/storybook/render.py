@@ -20,7 +20,12 @@ SIZE_PX = 64
 HEIGHT = {"small": 0.25, "big": 0.40}
 """A thing's nominal height as a share of the picture's."""
 CENTRE = {"left": 0.205, "middle": 0.5, "right": 0.795}
-_PAINT = {"wood": (0.45, 0.30, 0.18), "cream": (1.0, 0.96, 0.84), "leaf": (0.25, 0.52, 0.22), "ink": (0.13, 0.12, 0.16)}  # fmt: skip
+_PAINT = {
+    "wood": (0.45, 0.30, 0.18),
+    "cream": (1.0, 0.96, 0.84),
+    "leaf": (0.25, 0.52, 0.22),
+    "ink": (0.13, 0.12, 0.16),
+}
 _TINT = {"day": (1.0, 1.0, 1.0), "sunset": (0.97, 0.90, 0.86), "night": (0.80, 0.82, 0.92)}
 _GROUND_TINT = {"day": (1.0, 1.0, 1.0), "sunset": (0.98, 0.84, 0.76), "night": (0.46, 0.50, 0.66)}
 _CLOUDS = ((0.22, 0.17, 0.13), (0.60, 0.24, 0.15), (0.88, 0.13, 0.11))
@@ -144,7 +149,9 @@ def _draw_clouds(canvas: Field, scene: Scene, drift: float, x: Field, y: Field, 
     shade = white * {"day": 1.0, "sunset": 0.92, "night": 0.58}[scene.time]
     for cx, cy, r in _CLOUDS:
         cx = cx + drift
-        puffs = [np.hypot((x - cx - k * r) / 1.25, y - cy + 0.02 * (k == 0)) - r * (0.62 if k else 0.8) for k in (-1, 0, 1)]  # fmt: skip
+        puffs = [
+            np.hypot((x - cx - k * r) / 1.25, y - cy + 0.02 * (k == 0)) - r * (0.62 if k else 0.8) for k in (-1, 0, 1)
+        ]
         _mix(canvas, 0.92 * _cover(np.minimum.reduce(puffs), px), shade)
     if scene.weather == "rainy":
         for k in range(6):

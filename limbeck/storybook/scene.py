@@ -44,6 +44,7 @@ class Scene:
     variation: int = 0
 
     def __post_init__(self) -> None:
+        """Checks every attribute and puts the things in order."""
         for value, allowed in self._values():
             if value not in allowed:
                 raise ValueError(f"{value!r} is not of the storybook's world; it knows {', '.join(allowed)}")
@@ -125,9 +126,7 @@ def sample_scene(
         places = rng.permutation(len(PLACES))[:n]
         scene = Scene(
             things=tuple(
-                Thing(
-                    KINDS[k], COLOURS[rng.integers(len(COLOURS))], SIZES[rng.integers(len(SIZES))], PLACES[p]
-                )
+                Thing(KINDS[k], COLOURS[rng.integers(len(COLOURS))], SIZES[rng.integers(len(SIZES))], PLACES[p])
                 for k, p in zip(kinds, places, strict=True)
             ),
             ground=GROUNDS[rng.integers(len(GROUNDS))],

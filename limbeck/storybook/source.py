@@ -12,9 +12,7 @@ from limbeck.storybook.grammar import caption
 from limbeck.storybook.scene import Split, sample_scene, split_of
 
 
-def rows(
-    n: int, seed: int, *, split: Split | None = None, things: int | None = None
-) -> Iterator[dict[str, Any]]:
+def rows(n: int, seed: int, *, split: Split | None = None, things: int | None = None) -> Iterator[dict[str, Any]]:
     """Yields `n` scenes of distinct content, the same ones for the same arguments; a larger `n` begins alike.
 
     Args:
