@@ -1,0 +1,147 @@
+"""Geometry of the report's figures: plain numbers in, positions in percent out; the template draws them as SVG.
+
+Convention: x in percent of the figure's width from the left, y in percent of its height from the top. Percentages
+let a figure follow the page's width while its text keeps its size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from limbeck.report.data import Bound, ScoreHistogram
+from limbeck.report.truth import CurvePoint
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bin: dropped rows stand on kept ones. `kept_y + kept_height == 100`."""
+
+    x: float
+    width: float
+    kept_y: float
+    kept_height: float
+    dropped_y: float
+    dropped_height: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A threshold: `anchor` is the side of the line on which its label has room."""
+
+    x: float
+    label: str
+    anchor: str
+    row: int
+
+
+@dataclass(frozen=True)
+class HistogramFigure:
+    """A histogram, ready to draw; `shade` are the spans (x, width) of the scores that a threshold turns away."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+    shade: tuple[tuple[float, float], ...]
+    top: int
+
+
+@dataclass(frozen=True)
+class CurveFigure:
+    """A curve with its interval, as SVG point lists in percent."""
+
+    line: str
+    band: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    dots: tuple[tuple[float, float, str], ...]
+
+
+def nice_ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:
+    """Round values within [low, high], about `most` of them.
+
+    >>> nice_ticks(0.0, 1.0)
+    (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    >>> nice_ticks(0.13, 0.42)
+    (0.15, 0.2, 0.25, 0.3, 0.35, 0.4)
+    """
+    if not high > low:
+        return (low,)
+    rough = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return tuple(round(i * step, 10) + 0.0 for i in range(first, last + 1))
+
+
+def histogram(h: ScoreHistogram) -> HistogramFigure:
+    """Positions of a histogram's bars, its axis and its thresholds.
+
+    >>> figure = histogram(ScoreHistogram("s", (0.0, 0.5, 1.0), (3, 1), (1, 0), (Bound("f", "min", 0.5),)))
+    >>> [(bar.x, bar.kept_height, bar.dropped_height) for bar in figure.bars]
+    [(0.0, 75.0, 25.0), (50.0, 25.0, 0.0)]
+    >>> figure.lines[0].x, figure.shade
+    (50.0, ((0.0, 50.0),))
+    """
+    low, high = h.edges[0], h.edges[-1]
+    span = (high - low) or 1.0
+    top = max((k + d for k, d in zip(h.kept, h.dropped, strict=True)), default=0)
+
+    def at(value: float) -> float:
+        return round(100 * (min(max(value, low), high) - low) / span, 4)
+
+    bars = []
+    for a, b, kept, dropped in zip(h.edges, h.edges[1:], h.kept, h.dropped, strict=False):
+        if not kept + dropped:
+            continue
+        kept_height, dropped_height = (round(100 * n / top, 4) for n in (kept, dropped))
+        words = f"{a:.3g} to {b:.3g}: {kept:,} kept, {dropped:,} dropped"
+        bars.append(
+            Bar(at(a), round(at(b) - at(a), 4), 100 - kept_height, kept_height, 100 - kept_height - dropped_height, dropped_height, words)
+        )
+    ticks = tuple(Tick(at(value), f"{value:g}") for value in nice_ticks(low, high))
+    shown = [bound for bound in h.bounds if low <= bound.value <= high]
+    lines = tuple(
+        Line(at(bound.value), bound.label, "start" if at(bound.value) < 70 else "end", row) for row, bound in enumerate(shown)
+    )
+    return HistogramFigure(tuple(bars), ticks, lines, tuple(_shade(bound, at) for bound in shown), top)
+
+
+def _shade(bound: Bound, at) -> tuple[float, float]:
+    x = at(bound.value)
+    return (0.0, x) if bound.side == "min" else (x, round(100 - x, 4))
+
+
+def curve(points: Sequence[CurvePoint]) -> CurveFigure:
+    """Precision against a threshold, with its interval where there is one; y from 0 to 1.
+
+    >>> curve([CurvePoint(0.0, 0.5), CurvePoint(1.0, 1.0)]).line
+    '0.00,50.00 100.00,0.00'
+    """
+    points = sorted(points, key=lambda p: p.threshold)
+    low, high = points[0].threshold, points[-1].threshold
+    span = (high - low) or 1.0
+
+    def xy(threshold: float, share: float) -> str:
+        return f"{100 * (threshold - low) / span:.2f},{100 * (1 - min(max(share, 0), 1)):.2f}"
+
+    line = " ".join(xy(p.threshold, p.precision) for p in points)
+    sure = [p for p in points if p.low is not None and p.high is not None]
+    band = " ".join([*(xy(p.threshold, p.high) for p in sure), *(xy(p.threshold, p.low) for p in reversed(sure))])
+    return CurveFigure(
+        line,
+        band,
+        tuple(Tick(round(100 * (v - low) / span, 4), f"{v:g}") for v in nice_ticks(low, high)),
+        tuple(Tick(100 - 25 * i, f"{25 * i}%") for i in range(5)),
+        tuple((100 * (p.threshold - low) / span, 100 * (1 - p.precision), p.words) for p in points),
+    )
