@@ -15,10 +15,10 @@ from pydantic import Field, field_validator
 
 from limbeck.answers import fold, is_refusal, junk, read_object, script
 from limbeck.edit_types import EDIT_TYPES, Example, canonical
-from limbeck.errors import SettingError
+from limbeck.errors import ModelError, SettingError
 from limbeck.prompts import SHORT_EDIT, edit_answer, messages, names
 from limbeck.records import columns
-from limbeck.stage import Drop, Generator, ModelRole, Row, Run, settings
+from limbeck.stage import Drop, Failed, Generator, ModelRole, Row, Run, settings
 
 if TYPE_CHECKING:
     from limbeck.models.roles import ChatAnswer
@@ -125,7 +125,7 @@ class EditInstructions(Generator):
             raise SettingError("a prompt without the caption", expected="$caption or $caption_json")
         return value
 
-    async def generate_one(self, row: Row, run: Run) -> list[Row | Drop]:
+    async def generate_one(self, row: Row, run: Run) -> list[Row | Drop | Failed]:
         """The instructions of one caption, less those that duplicate an earlier one."""
         caption = row["caption"] or ""
         if not fold(caption):
@@ -138,7 +138,13 @@ class EditInstructions(Generator):
         draws = (self._one_draw(row["id"], caption, ordinal, run) for ordinal in range(self.per_caption))
         return self._without_duplicates(await asyncio.gather(*draws))
 
-    async def _one_draw(self, row_id: str, caption: str, ordinal: int, run: Run) -> Row | Drop:
+    async def _one_draw(self, row_id: str, caption: str, ordinal: int, run: Run) -> Row | Drop | Failed:
+        try:
+            return await self._write(row_id, caption, ordinal, run)
+        except ModelError as error:  # its siblings stay
+            return Failed(f"{row_id}/{ordinal}", error)
+
+    async def _write(self, row_id: str, caption: str, ordinal: int, run: Run) -> Row | Drop:
         """One instruction: asks, repairs, asks afresh; `attempt` numbers the calls, so each has its own seed."""
         short = getattr(run.model(self.writer), "prompt_style", "full") == "short"
         kinds, cumulative = self._quotas(run)
@@ -248,11 +254,11 @@ class EditInstructions(Generator):
         full, short = (blake2b(text.encode(), digest_size=8).hexdigest() for text in (self.prompt, self.short_prompt))
         return full, short
 
-    def _without_duplicates(self, results: list[Row | Drop]) -> list[Row | Drop]:
-        kept: list[Row | Drop] = []
+    def _without_duplicates(self, results: list[Row | Drop | Failed]) -> list[Row | Drop | Failed]:
+        kept: list[Row | Drop | Failed] = []
         seen: list[set[str]] = []
         for result in results:
-            if not isinstance(result, Drop):
+            if isinstance(result, dict):
                 words = set(fold(result["edit_prompt"]).split())
                 if any(len(words & other) > self.max_overlap * len(words | other) for other in seen):
                     result = Drop(result["id"], "duplicate", result["edit_prompt"])

@@ -37,6 +37,7 @@ def test_no_object_no_answer(text):
         ("see https://x.org", "https://"),
         ("bell\x07", "\x07"),
         ("<|im_end|>", "<|"),
+        ("half a pair \ud83d", "\ud83d"),
         ("a cat & a dog, 3 < 4 > 2", None),
         ("make it 50% larger, isn't it?", None),
         ("나무를 빨간색으로 바꿔", None),

@@ -192,6 +192,12 @@ def test_the_key_comes_from_the_environment_and_enters_no_message(monkeypatch):
     assert "sk-secret" not in f"{error} {error!r} {chat.fingerprint}"
 
 
+def test_half_a_surrogate_pair_can_be_stored():
+    with LoopbackServer(answer=lambda body: "a \ud83d b") as server:
+        (answer,), _ = ask(server)
+    assert answer.text == "a ? b"
+
+
 def test_another_event_loop_gets_connections_of_its_own():
     with LoopbackServer() as server:
         chat = EndpointChat(server.base_url, "m")

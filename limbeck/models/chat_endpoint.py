@@ -192,6 +192,8 @@ class EndpointChat:
             raise EndpointError(
                 f"answered {str(reply)[:120]!r}", expected="an OpenAI chat completion", where=self._where()
             ) from None
+        if not text.isascii():
+            text = text.encode("utf-8", "replace").decode()  # half a surrogate pair fits into no file
         self._answered += 1
         self._limited.append(False)
         used = reply.get("usage") or {}
