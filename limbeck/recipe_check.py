@@ -24,8 +24,14 @@ _OWN_KEYS = ("id", "use", "by")
 _STAGE_ID = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def checked(tables: Mapping[str, Any], *, folder: Path, origin: str) -> Recipe:
+def checked(tables: Mapping[str, Any], *, folder: Path, origin: str, again: bool = False) -> Recipe:
     """Checks a whole recipe.
+
+    Args:
+        tables: what TOML gives.
+        folder: what relative paths are relative to.
+        origin: the file, for messages.
+        again: it is the recipe of a finished build, whose source and models may be gone: they aren't looked at.
 
     Raises:
         RecipeError: with every problem found.
@@ -40,11 +46,11 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str) -> Recipe:
             continue
         parts[name] = _validated(model, tables.get(name, {}), name, problems)
     specs = _models(tables.get("models", {}), problems)
-    stages = _stages(tables.get("stages", []), specs, folder, problems)
+    stages = _stages(tables.get("stages", []), None if again else specs, folder, problems)
     dataset, source = parts.get("dataset"), parts.get("source")
     if dataset and dataset.record not in RECORDS:
         problems.append(Problem("dataset.record", f"no record {dataset.record!r}", did_you_mean(dataset.record, RECORDS)))
-    if source:
+    if source and not again:
         try:
             fields = sources.fields(source, folder)
         except LimbeckError as error:
@@ -108,7 +114,7 @@ def _models(table: Any, problems: list[Problem]) -> dict[str, ModelSpec]:
 
 
 def _stages(
-    entries: Any, specs: Mapping[str, ModelSpec], folder: Path, problems: list[Problem]
+    entries: Any, specs: Mapping[str, ModelSpec] | None, folder: Path, problems: list[Problem]
 ) -> list[StageTable | None]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         problems.append(Problem("stages", "expected [[stages]] tables"))
@@ -125,7 +131,7 @@ def _stages(
         if table.id in (*_TABLES, "models", "stages") or not _STAGE_ID.fullmatch(table.id):
             problems.append(Problem(f"{key}.id", f"{table.id!r} can't be an id", "lower-case letters, digits and _"))
         seen.add(table.id)
-        for setting, role in model_settings(table.stage).items():
+        for setting, role in () if specs is None else model_settings(table.stage).items():
             name = getattr(table.stage, setting)
             if name is None:
                 continue

@@ -165,7 +165,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise DiskFull(
                 "the disk is full", where=str(folder),
                 remedy="free some space and run the same command again: it resumes, and nothing half-written counts",

@@ -32,6 +32,6 @@ def _taken(name: str) -> bool:
 
 
 def _open(source: SourceTable, folder: Path) -> Any:
-    from limbeck.build import open_build
+    from limbeck.built import open_build
 
     return open_build(folder / Path(source.build).expanduser())

@@ -1,0 +1,320 @@
+"""Walks parts through the stages: what waits, what computes and what writes overlap; every row has an outcome.
+
+    part 0   source ─ generator ─ generator ─ filter ─ filter
+    part 1        source ─ generator ─ generator ─ filter ...         one asyncio loop, some parts under way
+    part 2             source ─ generator ...                         one compute thread, one writing thread
+
+A stage's work on a part is done when its manifest holds the key of that work: a hash of the stage's own key (see
+`plan.stage_key`) and of the rows that came in. Thresholds enter no key but through the rows that they let on.
+Processes share a build by leasing parts; the lock of a killed process is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import Timeout
+
+from limbeck import store
+from limbeck.budget import ErrorBudget
+from limbeck.contract import generated, scored
+from limbeck.decisions import ERROR, Verdicts, is_global, settle
+from limbeck.errors import ModelError
+from limbeck.frames import Frame
+from limbeck.handle import Handle, ModelPool
+from limbeck.journal import Journal
+from limbeck.plan import Plan, digest
+from limbeck.progress import Observer
+from limbeck.records import IDENTITY
+from limbeck.schema import StageTable
+from limbeck.stage import Drop, Failed, Row, scores, waits
+
+_POLL_S = 0.2
+
+
+class Runner:
+    """One process's work on a plan. Models stay loaded as long as it lives.
+
+    Attributes:
+        pool: the models.
+        journal: answers of paid calls.
+    """
+
+    def __init__(self, plan: Plan, observer: Observer | None = None, *, retry_failed: bool = False) -> None:
+        """Loads no model yet."""
+        self.plan, self.observer, self._retry_failed = plan, observer or Observer(), retry_failed
+        self.pool = ModelPool(dict(plan.recipe.models), plan.recipe.folder, self.observer)
+        self.journal = Journal(plan.out / "journal")
+        self._budget = ErrorBudget(plan.recipe.run.max_error_rate, len(plan.parts), plan.source_rows)
+        self._retried: set[tuple[int, int]] = set()
+
+    async def run(self, parts: Sequence[int], survivors: dict[int, Collection[str]], until: int) -> None:
+        """Walks parts to stage `until` (exclusive, counted from 1), with others that hold leases on some of them.
+
+        Args:
+            parts: numbers of the parts.
+            survivors: for each barrier that is passed already, the ids that go on.
+            until: the next barrier, or one past the last stage.
+
+        Raises:
+            TooManyErrors: more rows failed than the recipe allows.
+            DiskFull: there is no room; nothing half-written counts.
+        """
+        self._compute = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="write")
+        try:
+            todo = list(parts)
+            while todo:
+                todo = await self._pass(todo, survivors, until)
+                if todo:  # somebody else is at them; if he dies we take over
+                    await asyncio.sleep(_POLL_S)
+        finally:
+            self._compute.shutdown(cancel_futures=True)
+            self._writer.shutdown()
+            await self.pool.aclose()
+
+    async def _pass(self, parts: Sequence[int], survivors: dict[int, Collection[str]], until: int) -> list[int]:
+        """Walks all parts that can be leased; returns the others."""
+        waiting, leased = deque(parts), []
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while waiting or running:
+                while waiting and len(running) < self._parts_in_flight():
+                    part = waiting.popleft()
+                    lease = self.plan.lease(store.part_name(part))
+                    try:
+                        lease.acquire(timeout=0)
+                    except Timeout:
+                        leased.append(part)
+                        continue
+                    running.add(asyncio.create_task(self._leased(part, lease, survivors, until)))
+                if running:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return leased
+
+    async def _leased(self, part: int, lease: Any, survivors: dict[int, Collection[str]], until: int) -> None:
+        try:
+            self.journal.refresh()
+            await _Walk(self, part, survivors).to(until)
+        finally:
+            lease.release()
+
+    def _parts_in_flight(self) -> int:
+        chosen = self.plan.recipe.run.parts_in_flight
+        if chosen is not None:
+            return chosen
+        used = self.plan.fingerprints
+        slots = max((s.concurrency for n, s in self.plan.recipe.models.items() if n in used and s.is_endpoint), default=0)
+        return max(3, 1 + -(-2 * slots // self.plan.recipe.run.part_rows))
+
+    async def compute(self, function: Any, *args: Any) -> Any:
+        """Runs something on the one thread that computes."""
+        return await asyncio.get_running_loop().run_in_executor(self._compute, function, *args)
+
+    async def write(self, stage: int, part: int, table: pa.Table, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Writes a part; it is done when this returns."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, store.write_part, self.plan.folder(stage), part, table, manifest)
+
+    def to_retry(self, stage: int, part: int, manifest: dict[str, Any]) -> bool:
+        """Whether `--retry-failed` opens this part again; once a run."""
+        again = self._retry_failed and manifest["counts"]["failed"] > 0 and (stage, part) not in self._retried
+        if again:
+            self._retried.add((stage, part))
+        return again
+
+
+class _Walk:
+    """One part's way through the stages."""
+
+    def __init__(self, runner: Runner, part: int, survivors: dict[int, Collection[str]]) -> None:
+        self.runner, self.plan, self.part, self.survivors = runner, runner.plan, part, survivors
+        self.observer = runner.observer
+        manifest = store.read_manifest(self.plan.folder(0), part)
+        self.frame = Frame(self.plan.schema(0), lambda names: store.read_part(self.plan.folder(0), part, names))
+        self.contents = [manifest["content"]]  # of every generator's part so far: what the frame's rows are made of
+        self.scored: dict[str, str] = {}  # score column of this frame to the content of the part that holds it
+        self.decided = True  # whether `verdicts` holds every decision so far
+        self._verdicts: Verdicts | None = None
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Of the frame's rows; a part that is done is read only when a later stage has to know."""
+        if self._verdicts is None:
+            alive = np.ones(len(self.frame), bool)
+            if self.plan.inactive and self.frame.parent is None:
+                alive = ~np.isin(self.frame.ids.to_numpy(zero_copy_only=False), list(self.plan.inactive))
+            self._verdicts = Verdicts.of(alive)
+        return self._verdicts
+
+    async def to(self, until: int) -> None:
+        """Walks to a stage, exclusive."""
+        for index, table in enumerate(self.plan.recipe.stages[: until - 1], 1):
+            if not table.is_filter:
+                await self._generate(index, table)
+            else:
+                await self._filter(index, table)
+
+    def _key(self, index: int, table: StageTable, alive: bool) -> str:
+        """Key of a stage's work on this part."""
+        reads = {field.name for field in table.stage.reads}
+        facts: list[Any] = [self.contents, sorted({c for name, c in self.scored.items() if name in reads})]
+        if alive and (index in self.survivors or not self.verdicts.alive.all()):
+            facts.append(self.frame.ids.filter(pa.array(self.verdicts.alive)).to_pylist())
+        return digest(self.plan.stage_keys[index - 1], *facts)
+
+    async def _generate(self, index: int, table: StageTable) -> None:
+        if index in self.survivors:
+            ids = pa.array(list(self.survivors[index]), pa.string())
+            self.verdicts.alive &= pc.is_in(self.frame.ids, value_set=ids).to_numpy(zero_copy_only=False)
+        key = self._key(index, table, alive=True)
+        folder = self.plan.folder(index)
+        manifest, made = store.read_manifest(folder, self.part), None
+        if self._open(index, manifest, key):
+            handle = Handle(self.plan, table, self.runner.pool, self.runner.journal, self.frame)
+            rows = self._rows(table, np.flatnonzero(self.verdicts.alive))
+            results, seconds = await self._work(table, handle, rows, "generate")
+            made = generated(table, self.plan.schema(index), rows, _flat(results))
+            manifest = await self._commit(index, table, key, rows, made, handle, seconds)
+        else:
+            self._reused(index, table, manifest)
+        read = made.select if made is not None else lambda names: store.read_part(folder, self.part, names)
+        self.frame = Frame(self.plan.schema(index), read, self.frame)
+        self.contents = [*self.contents, manifest["content"]]
+        self.scored, self._verdicts, self.decided = {}, None, True
+
+    async def _filter(self, index: int, table: StageTable) -> None:
+        table_scored = None
+        if scores(table.stage):
+            all_rows = not table.stage.survivors_only
+            key = self._key(index, table, alive=not all_rows)
+            folder = self.plan.folder(index)
+            manifest = store.read_manifest(folder, self.part)
+            if self._open(index, manifest, key):
+                handle = Handle(self.plan, table, self.runner.pool, self.runner.journal, self.frame)
+                where = np.arange(len(self.frame)) if all_rows else np.flatnonzero(self.verdicts.alive)
+                rows = self._rows(table, where)
+                results, seconds = await self._work(table, handle, rows, "score")
+                table_scored = scored(table, self.plan.schema(index), rows, results)
+                manifest = await self._commit(index, table, key, rows, table_scored, handle, seconds)
+            else:
+                self._reused(index, table, manifest)
+                table_scored = store.read_part(folder, self.part)
+            self.scored.update((field.name, manifest["content"]) for field in table.stored_fields())
+        self.decided = self.decided and not is_global(table.stage)
+        before = int(self.verdicts.alive.sum())
+        settle(table, index, self.frame, self.verdicts, table_scored, decides=self.decided)
+        after, failed = int(self.verdicts.alive.sum()), int((self.verdicts.failed & (self.verdicts.ended_by == index)).sum())
+        self.observer.part_done(
+            table.id, self.part, rows=before, kept=after, dropped=before - after - failed, failed=failed, reused=False
+        )
+
+    def _open(self, index: int, manifest: dict[str, Any] | None, key: str) -> bool:
+        """Whether a stage has to work on this part."""
+        return manifest is None or manifest["key"] != key or self.runner.to_retry(index, self.part, manifest)
+
+    def _rows(self, table: StageTable, where: np.ndarray) -> list[Row]:
+        """What the stage sees: the columns it reads, and what it would write where that is there already."""
+        names = [f.name for f in table.stage.reads]
+        names += [f.name for f in table.stage.writes if table.is_filter and self.frame.field(f.name) is not None]
+        return self.frame.rows([name for name in names if name not in IDENTITY], where)
+
+    async def _work(self, table: StageTable, handle: Handle, rows: list[Row], verb: str) -> tuple[list[Any], float]:
+        """The stage's results; a model's failure becomes a failed row."""
+        self.observer.part_started(table.id, self.part, len(rows))
+        start = time.perf_counter()
+        if not rows:
+            return [], 0.0
+        if waits(table.stage):
+            one = getattr(table.stage, f"{verb}_one")
+            results = await _gather([self._one(one, table, handle, row) for row in rows])
+        else:
+            results = await self.runner.compute(self._all, getattr(table.stage, verb), handle, rows)
+            self.observer.rows_done(table.id, self.part, len(rows))
+        return results, time.perf_counter() - start
+
+    async def _one(self, one: Any, table: StageTable, handle: Handle, row: Row) -> Any:
+        try:
+            result = await one(row, handle)
+        except ModelError as error:
+            result = Failed(row["id"], error)
+        self.observer.rows_done(table.id, self.part, 1)
+        return result
+
+    @staticmethod
+    def _all(function: Any, handle: Handle, rows: list[Row]) -> list[Any]:
+        try:
+            return list(function(rows, handle))
+        except ModelError as error:
+            return [Failed(row["id"], error) for row in rows]
+
+    async def _commit(
+        self, index: int, table: StageTable, key: str, rows: list[Row], made: pa.Table, handle: Handle, seconds: float
+    ) -> dict[str, Any]:
+        counts = _counts(rows, made, table.is_filter)
+        self.runner._budget.add(index, table.id, self.part, counts)
+        manifest = {
+            "key": key, "stage": table.id, "stage_key": self.plan.stage_keys[index - 1], "counts": counts,
+            "counters": dict(handle.counters), "seconds": round(seconds, 3),
+        }  # fmt: skip
+        manifest = await self.runner.write(index, self.part, made, manifest)
+        if not table.is_filter:
+            self._report(table, counts, reused=False)
+        return manifest
+
+    def _reused(self, index: int, table: StageTable, manifest: dict[str, Any]) -> None:
+        self.runner._budget.add(index, table.id, self.part, manifest["counts"])
+        if not table.is_filter:
+            self._report(table, manifest["counts"], reused=True)
+
+    def _report(self, table: StageTable, counts: dict[str, int], *, reused: bool) -> None:
+        self.observer.part_done(
+            table.id, self.part, rows=counts["in"], kept=counts["made"], dropped=counts["dropped"],
+            failed=counts["failed"], reused=reused,
+        )  # fmt: skip
+
+
+def _counts(rows: Sequence[Row], table: pa.Table, is_filter: bool) -> dict[str, int]:
+    reasons = pc.drop_null(table["reason"])
+    failed = pc.sum(pc.starts_with(reasons, ERROR)).as_py() or 0 if len(reasons) else 0
+    counts = {"in": len(rows), "made": table.num_rows - len(reasons), "dropped": len(reasons) - failed, "failed": failed}
+    if is_filter and counts["in"] != counts["made"] + counts["dropped"] + counts["failed"]:
+        raise AssertionError(f"rows don't add up: {counts}")
+    return counts
+
+
+def _flat(results: Iterable[Any]) -> Iterable[Any]:
+    """A generator's results: of `generate` a list of outcomes, of `generate_one` a list of such lists."""
+    for result in results:
+        if isinstance(result, dict | Drop | Failed):
+            yield result
+        else:
+            yield from result
+
+
+async def _gather(awaitables: Sequence[Any]) -> list[Any]:
+    """All results in order; the first exception ends the others."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        with suppress(BaseException):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise
