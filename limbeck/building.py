@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import importlib.util
 import threading
 import time
 from collections.abc import Coroutine, Sequence
@@ -28,11 +29,11 @@ from limbeck.built import Build, open_build
 from limbeck.decisions import is_global
 from limbeck.errors import Problem, RecipeError, WorkError
 from limbeck.outcome import Outcome, evaluate
-from limbeck.plan import Plan, digest, lock, make_plan
+from limbeck.plan import LEASES, Plan, digest, lock, make_plan
 from limbeck.progress import Observer
 from limbeck.recipe import Recipe, load
 from limbeck.recipe_check import checked, overridden
-from limbeck.runner import Runner
+from limbeck.runner import Around, Runner
 from limbeck.stage import Filter, decision_settings, scores, settings_of
 
 __all__ = ["build", "complete", "finish", "make_plan", "open_build", "preview", "refilter", "run_part"]
@@ -47,6 +48,7 @@ def build(
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
     observer: Observer | None = None,
+    around: Around | None = None,
 ) -> Build:
     """Makes a dataset, or goes on where an earlier run stopped; several processes may do so at once.
 
@@ -58,6 +60,7 @@ def build(
         shard: (i, n): only the parts i, i + n, ...; whoever completes the last part writes the result.
         retry_failed: opens parts that hold failed rows again.
         observer: is told of the progress.
+        around: awaits each part's walk; see `limbeck.runner.Around`.
 
     Returns:
         The build; `Build.partial` where other shards still work.
@@ -70,7 +73,7 @@ def build(
     plan = make_plan(recipe, out or Path("builds") / recipe.dataset.name, limit=limit)
     observer = observer or Observer()
     observer.planned([table.id for table in recipe.stages], len(plan.parts), plan.source_rows)
-    runner = Runner(plan, observer, retry_failed=retry_failed)
+    runner = Runner(plan, observer, retry_failed=retry_failed, around=around)
     parts = [part for part in plan.parts if shard is None or part % shard[1] == shard[0]]
     start = time.perf_counter()
     try:
@@ -195,7 +198,7 @@ def finish(
 
 
 def _publish(recipe: Recipe, built: Build, outcome: Outcome, observer: Observer, facts: dict[str, Any]) -> Build:
-    out = built.path
+    out = built.out
     for part, rows in publish.lacking_pictures(recipe.stages, built.folder, built.parts, outcome).items():
         observer.note(f"part {part}: {len(rows)} rows have no pictures any more; `limbeck run` makes them again")
         mask = outcome.last.verdicts.alive & False
@@ -210,15 +213,19 @@ def _publish(recipe: Recipe, built: Build, outcome: Outcome, observer: Observer,
         for part in built.parts
     ]
     key = digest(contents, verdicts, recipe.dataset.model_dump(mode="json"))
-    result = built.lock.get("result", {})
-    if result.get("data_key") != key or not (out / "data").is_dir():
-        result = {"data_key": key, "splits": publish.write_data(recipe, built.folder, built.parts, outcome, out)}
-    result |= facts | {"funnel": [vars(count) for count in funnel], "reasons": publish.count_reasons(outcome)}
+    noted = out / LEASES / "data.json"
+    written = orjson.loads(noted.read_bytes()) if noted.is_file() and (out / "data").is_dir() else {}
+    if written.get("key") != key:
+        noted.unlink(missing_ok=True)
+        written = {"key": key, "splits": publish.write_data(recipe, built.folder, built.parts, outcome, out)}
+        store.write_file(noted, _json(written))
+    result = facts | {"splits": written["splits"], "funnel": [vars(count) for count in funnel], "reasons": publish.count_reasons(outcome)}
     publish.let_go(recipe, built.folder, built.parts, outcome)
     with store.disk_errors(out):
         store.write_file(out / "recipe.toml", recipe.toml().encode())
         store.write_file(out / "lock.json", _json(built.lock | {"recipe_digest": recipe.digest(), "result": result}))
     built = Build(out)
+    built.outcome = outcome
     for module, function in (("limbeck.card", "write_card"), ("limbeck.report", "write_report")):
         write = getattr(importlib.import_module(module), function, None) if importlib.util.find_spec(module) else None
         if write is not None:

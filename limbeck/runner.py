@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -39,6 +39,8 @@ from limbeck.schema import StageTable
 from limbeck.stage import Drop, Failed, Row, scores, waits
 
 _POLL_S = 0.2
+Around = Callable[[int, Callable[[], Awaitable[None]]], Awaitable[None]]
+"""Awaits a part's walk, given its number and what starts it: where a flow makes a part a task of its own."""
 
 
 class Runner:
@@ -49,9 +51,12 @@ class Runner:
         journal: answers of paid calls.
     """
 
-    def __init__(self, plan: Plan, observer: Observer | None = None, *, retry_failed: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, observer: Observer | None = None, *, retry_failed: bool = False, around: Around | None = None
+    ) -> None:
         """Loads no model yet."""
         self.plan, self.observer, self._retry_failed = plan, observer or Observer(), retry_failed
+        self._around: Around = around or (lambda part, walk: walk())
         self.pool = ModelPool(dict(plan.recipe.models), plan.recipe.folder, self.observer)
         self.journal = Journal(plan.out / "journal")
         self._budget = ErrorBudget(plan.recipe.run.max_error_rate, len(plan.parts), plan.source_rows)
@@ -110,7 +115,8 @@ class Runner:
     async def _leased(self, part: int, lease: Any, survivors: dict[int, Collection[str]], until: int) -> None:
         try:
             self.journal.refresh()
-            await _Walk(self, part, survivors).to(until)
+            # A walk that is started again begins anew: what is done is found on disk.
+            await self._around(part, lambda: _Walk(self, part, survivors).to(until))
         finally:
             lease.release()
 
