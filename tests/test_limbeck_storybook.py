@@ -172,7 +172,7 @@ def test_recolouring_changes_only_the_thing():
         after = Edit("recolour", thing.kind, "blue" if thing.colour != "blue" else "red").apply(plain)
         assert after is not None
         a, b = render(plain), render(after)
-        outside = ~_grown(a.full_masks[0], 5)
+        outside = ~_grown(a.full_masks[0], 8)
         assert (a.image[outside] == b.image[outside]).all()
         assert (a.masks == b.masks).all()
 
