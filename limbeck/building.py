@@ -198,7 +198,7 @@ def finish(
 
 
 def _publish(recipe: Recipe, built: Build, outcome: Outcome, observer: Observer, facts: dict[str, Any]) -> Build:
-    out = built.out
+    out = built.path
     for part, rows in publish.lacking_pictures(recipe.stages, built.folder, built.parts, outcome).items():
         observer.note(f"part {part}: {len(rows)} rows have no pictures any more; `limbeck run` makes them again")
         mask = outcome.last.verdicts.alive & False

@@ -42,13 +42,13 @@ class Build:
         lock: what it was made with, and its result once it is finished.
     """
 
-    def __init__(self, path: Path, recipe: Recipe | None = None) -> None:
+    def __init__(self, out: Path, recipe: Recipe | None = None) -> None:
         """Reads `lock.json`; the rest when asked for."""
-        self.path = Path(path)
+        self.path = Path(out)
         try:
             self.lock: dict[str, Any] = orjson.loads((self.path / "lock.json").read_bytes())
         except FileNotFoundError:
-            raise BuildNotFound(f"{path} holds no build", expected="a folder that `limbeck run` wrote") from None
+            raise BuildNotFound(f"{out} holds no build", expected="a folder that `limbeck run` wrote") from None
         if recipe is not None:
             self.recipe = recipe
 

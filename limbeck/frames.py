@@ -109,15 +109,26 @@ class Frame:
             return pa.chunked_array([self.ids])
         if name == "source_id":
             return pa.chunked_array([self.ids]) if self.parent is None else self._inherited(name)
-        if name == "parent_id" and self.parent is None:
-            return pa.chunked_array([self.ids])
+        if name == "parent_id":
+            own = self.ids if self.parent is None else self._outcomes[name].take(pa.array(self._made))
+            return own if isinstance(own, pa.ChunkedArray) else pa.chunked_array([own])
         if name in self.schema.names:
             if name not in self._columns:
-                self._columns[name] = self._read([name])[name].take(pa.array(self._made))
+                self.prefetch([name])
             return self._columns[name]
         if self.parent is None:
             raise KeyError(name)
         return self._inherited(name)
+
+    def prefetch(self, names: Sequence[str]) -> None:
+        """Reads several columns with one look into each file."""
+        missing = [n for n in dict.fromkeys(names) if n not in self._added and n not in self._columns]
+        own = [n for n in missing if n in self.schema.names and n not in IDENTITY]
+        if own:
+            table = self._read(own)
+            self._columns.update((name, table[name].take(pa.array(self._made))) for name in own)
+        if self.parent is not None and (inherited := [n for n in missing if n not in own and n not in IDENTITY]):
+            self.parent.prefetch(inherited)
 
     def _inherited(self, name: str) -> pa.ChunkedArray:
         return self.parent.column(name).take(pa.array(self.parents, mask=self.parents < 0))
@@ -139,6 +150,7 @@ class Frame:
             where: positions, all of them by default.
         """
         wanted = list(dict.fromkeys((*IDENTITY, *names)))
+        self.prefetch(wanted)
         table = pa.table([self.column(name) for name in wanted], names=wanted)
         return (table if where is None else table.take(pa.array(where))).to_pylist()
 

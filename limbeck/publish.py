@@ -101,6 +101,7 @@ def _kept(
         fields = published_fields(recipe, frame)
         schema = published(fields)
         place = pa.array(where)
+        frame.prefetch([*(f.name for f in fields), "group", "split"])
         arrays = [_published(frame.column(f.name).take(place), s.type) for f, s in zip(fields, schema, strict=True)]
         table = pa.Table.from_arrays(arrays, schema=schema)
         names = split_names(recipe.dataset, frame, where)
