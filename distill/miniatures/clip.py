@@ -81,7 +81,7 @@ def train(
     text: CLIPTextModel,
     work: Path,
     *,
-    steps: int = 2500,
+    steps: int = 1500,
     batch: int = 96,
     lr: float = 1.5e-3,
 ) -> CLIPModel:

@@ -33,7 +33,7 @@ def fit(
     ema: float = 0.999,
     weight_decay: float = 0.01,
     betas: tuple[float, float] = (0.9, 0.99),
-    every: int = 500,
+    every: int = 250,
     on_checkpoint: Callable[[nn.Module, int], None] | None = None,
 ) -> nn.Module:
     """Trains `model` in place and returns its exponential moving average.

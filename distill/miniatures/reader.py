@@ -15,7 +15,7 @@ from limbeck.models.reader import Reader
 from limbeck.storybook.attributes import FIELDS, attributes
 
 
-def train(bank: Bank, trips: NDArray[np.uint8], work: Path, *, steps: int = 2500, batch: int = 64) -> Reader:
+def train(bank: Bank, trips: NDArray[np.uint8], work: Path, *, steps: int = 1200, batch: int = 64) -> Reader:
     """Half of each batch is rendered, half the round trip of other pictures; with shift, blur, noise and gain.
 
     Args:
