@@ -37,7 +37,7 @@ class Clip:
     magnified: Tensor
     layer_ids: Tensor
     forward: Flow
-    backward: Flow
+    backward: Flow | None
     tracks: Tracks
 
     def magnified_uint8(self) -> Tensor:
@@ -53,7 +53,11 @@ def make_clip(
     occlusion: bool = True,
     device: torch.device | str = "cpu",
 ) -> Clip:
-    """Render a specification with all of its truth.
+    """Render a specification with its truth.
+
+    Args:
+        tracks: how many points to follow.
+        occlusion: False leaves out what costs most: occluded pixels and the backward flow.
 
     Raises:
         ValueError: see `build_scene`.
@@ -66,26 +70,26 @@ def film(scene: Scene, tracks: int = 64, occlusion: bool = True) -> Clip:
     spec = scene.clip
     times, recorded = frame_times(spec), recording_times(spec)
     live = Shot(0, times, shaken=True)
-    shots = [live, *(Shot(0, times, gain) for gain in spec.gains)]
+    # At time 0 everything is at rest, so the magnified first frame is the first frame, bit for bit.
+    shots = [live, *(Shot(0, times[1:], gain) for gain in spec.gains)]
     as_recorded = np.array_equal(recorded, times[:, None, None])
     if not as_recorded:
         shots.append(Shot(0, recorded.reshape(-1, recorded.shape[-1]), shaken=True))
     frames, ids = render([scene], shots)
-    count = spec.frames
-    clean, ids = frames[:count], ids[:count]
-    magnified = frames[count : count * (1 + len(spec.gains))].unflatten(0, (-1, count)) if spec.gains else frames[:0][None]
-    instants = clean[:, None] if as_recorded else frames[-recorded.shape[0] * recorded.shape[1] :].unflatten(
-        0, recorded.shape[:2]
-    )
-    magnified = torch.stack([perturb(spec, part) for part in magnified]) if spec.gains else magnified
+    sizes = [len(shot.times_s) for shot in shots]
+    clean, *rest = frames.split(sizes)
+    targets = [perturb(spec, torch.cat([clean[:1], part])) for part in rest[: len(spec.gains)]]
+    instants = clean[:, None] if as_recorded else rest[-1].unflatten(0, recorded.shape[:2])
+    ids = ids[: spec.frames]
     earlier, later = Shot(0, times[:-1], shaken=True), Shot(0, times[1:], shaken=True)
+    forward = flow_between(scene, earlier, later, ids[:-1], occlusion=occlusion)
     return Clip(
         spec=spec,
         frames=record(spec, instants),
         clean=clean,
-        magnified=magnified,
+        magnified=torch.stack(targets) if targets else clean.new_empty((0, *clean.shape)),
         layer_ids=ids,
-        forward=flow_between(scene, earlier, later, ids[:-1], occlusion=occlusion),
-        backward=flow_between(scene, later, earlier, ids[1:], occlusion=occlusion),
+        forward=forward,
+        backward=flow_between(scene, later, earlier, ids[1:]) if occlusion else None,
         tracks=draw_tracks(scene, ids[0], tracks, rng(spec.seed, "motion.tracks", "points")),
     )

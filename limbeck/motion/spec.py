@@ -48,7 +48,7 @@ class Checks(Spec):
     """A checkerboard of squares of `square_px` with edges softened over about one pixel."""
 
     kind: Literal["checks"] = "checks"
-    square_px: float = Field(ge=3.0)
+    square_px: float = Field(ge=4.0)
     angle_rad: float = 0.0
     contrast: float = Field(0.5, ge=0, le=1)
     colour: Colour = (0.5, 0.5, 0.5)

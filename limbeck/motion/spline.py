@@ -53,27 +53,63 @@ def weights(fraction: Tensor) -> Tensor:
 def sample(
     atlas: Tensor, start: Tensor, height: Tensor, width: Tensor, row: Tensor, column: Tensor, dv: Tensor, du: Tensor
 ) -> Tensor:
-    """Values of splines that lie one after another in one table.
+    """Values at any positions of splines that lie one after another in one table.
 
     Args:
-        atlas: (texels, C) coefficients, each spline in row-major order.
-        start, height, width: int64, the spline's first texel and its size; broadcast against `row`.
-        row, column: int64, whole texel coordinates.
+        atlas: (texels, C) coefficients, each spline in row-major order; at most 2**31 texels.
+        start, height, width: int32, a spline's first texel and its size. All arguments broadcast.
+        row, column: int32, whole texel coordinates.
         dv, du: float, added to row and column; any size. Kept apart so that no bits are lost.
 
     Returns:
         (..., C). Beyond its border a spline goes on with its outermost coefficients.
     """
     floor_v, floor_u = torch.floor(dv), torch.floor(du)
-    tap = torch.arange(-1, 3, device=row.device)
-    rows = (row + floor_v.long())[..., None] + tap
-    columns = (column + floor_u.long())[..., None] + tap
-    rows = torch.minimum(rows.clamp_min(0), (height - 1)[..., None])
-    columns = torch.minimum(columns.clamp_min(0), (width - 1)[..., None])
-    index = (start[..., None] + rows * width[..., None])[..., :, None] + columns[..., None, :]
+    tap = torch.arange(-1, 3, device=row.device, dtype=torch.int32)
+    rows = (row + floor_v.int())[..., None] + tap
+    columns = (column + floor_u.int())[..., None] + tap
+    rows = torch.minimum(rows.clamp_min_(0), (height - 1)[..., None])
+    columns = torch.minimum(columns.clamp_min_(0), (width - 1)[..., None])
+    rows = start[..., None] + rows * width[..., None]
+    index = rows[..., :, None] + columns[..., None, :]
     weight = weights(dv - floor_v)[..., :, None] * weights(du - floor_u)[..., None, :]
+    shape = torch.broadcast_shapes(index.shape, weight.shape)
     count = TAPS * TAPS
     values = F.embedding_bag(
-        index.reshape(-1, count).int(), atlas, mode="sum", per_sample_weights=weight.reshape(-1, count)
+        index.expand(shape).reshape(-1, count),
+        atlas,
+        mode="sum",
+        per_sample_weights=weight.expand(shape).reshape(-1, count),
     )
-    return values.reshape(*index.shape[:-2], atlas.shape[1])
+    return values.reshape(*shape[:-2], atlas.shape[1])
+
+
+def sample_shifted(
+    coefficients: Tensor, row: int, column: int, height: int, width: int, step: int, dv: Tensor, du: Tensor
+) -> Tensor:
+    """Values on a grid, all shifted alike: the same spline as `sample`, one axis after the other.
+
+    Args:
+        coefficients: (h, w, C).
+        row, column: texel of the grid's first position, before the shift.
+        height, width: of the grid; step: texels from one position to the next.
+        dv, du: float scalars, the shift in texels.
+
+    Returns:
+        (height, width, C).
+    """
+    for axis, first, count, shift in ((0, row, height, dv), (1, column, width, du)):
+        floor = int(torch.floor(shift))
+        begin, length = first + floor - 1, step * (count - 1) + TAPS
+        if begin < 0 or begin + length > coefficients.shape[axis]:
+            index = torch.arange(begin, begin + length).clamp_(0, coefficients.shape[axis] - 1)
+            lines = coefficients.index_select(axis, index)
+        else:
+            lines = coefficients.narrow(axis, begin, length)
+        taps = weights(shift - floor).tolist()
+        reach = step * (count - 1) + 1
+        parts = [lines[k : k + reach : step] if axis == 0 else lines[:, k : k + reach : step] for k in range(TAPS)]
+        coefficients = parts[0] * taps[0]
+        for part, weight in zip(parts[1:], taps[1:]):
+            coefficients.add_(part, alpha=weight)
+    return coefficients

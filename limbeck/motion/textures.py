@@ -78,14 +78,16 @@ def make_canvas(clip: ClipSpec, index: int, reach_px: float, pictures: Pictures,
 
 def outline(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Alpha in [0, 1] at offsets from the shape's centre; one half on the outline."""
+    x, y = np.float32(x), np.float32(y)
     turned_x = x * math.cos(shape.angle_rad) + y * math.sin(shape.angle_rad)
     turned_y = y * math.cos(shape.angle_rad) - x * math.sin(shape.angle_rad)
     stretch = math.sqrt(shape.aspect)
     u, v = turned_x / stretch, turned_y * stretch
-    radius, angle = np.hypot(u, v), np.arctan2(v, u)
+    radius = np.hypot(u, v)
+    angle = np.arctan2(v, u) if shape.lobes else None
     limit = np.full_like(radius, shape.radius_px)
     for order, height, phase in shape.lobes:
-        limit += shape.radius_px * height * np.cos(order * angle + phase)
+        limit += np.float32(shape.radius_px * height) * np.cos(order * angle + np.float32(phase))
     # Distance to the outline, to first order: the level function over its gradient's length.
     level = limit - radius
     scale = np.where(radius > 0, np.hypot(u / stretch, v * stretch) / np.maximum(radius, 1e-9), 1 / stretch)
@@ -171,13 +173,11 @@ def _checks(texture: Checks, x: np.ndarray, y: np.ndarray, factor: int) -> np.nd
 
 
 def _square_wave(position: np.ndarray, half_period_px: float, edge_px: float = 0.7) -> np.ndarray:
-    """A square wave blurred by a Gaussian: odd harmonics, each damped as that blur damps it."""
-    wavenumber = math.pi / half_period_px
-    orders = [k for k in range(1, 200, 2) if (k * wavenumber * edge_px) ** 2 / 2 < 14]
-    return sum(
-        4 / (math.pi * k) * math.exp(-((k * wavenumber * edge_px) ** 2) / 2) * np.sin(k * wavenumber * position)
-        for k in orders
-    )
+    """A square wave blurred by a Gaussian; its edges are too far apart to touch (checked by the spec)."""
+    phase = np.mod(position, 2 * half_period_px)
+    to_edge = np.minimum(phase, 2 * half_period_px - phase)
+    signed = half_period_px / 2 - np.abs(to_edge - half_period_px / 2)
+    return np.where(phase < half_period_px, 1, -1) * (2 * _normal_cdf(signed / edge_px) - 1)
 
 
 def _plain(texture: Plain, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndarray:

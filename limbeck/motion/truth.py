@@ -6,7 +6,6 @@ picture), shutter blur, rolling shutter and noise are not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,9 +72,8 @@ def flow_between(
         column = torch.arange(left, right, device=device, dtype=dtype)[None, None, :]
         vx, vy = start.backward(column, row)
         dx, dy = end.forward(column + vx, row + vy)
-        step = torch.stack(torch.broadcast_tensors(*_expand(vx + dx, vy + dy, mine)), -1)
-        view = flow[:, top:bottom, left:right]
-        view[mine] = step[mine]
+        step = torch.stack([(vx + dx).expand(mine.shape), (vy + dy).expand(mine.shape)], -1)
+        flow[:, top:bottom, left:right] = torch.where(mine[..., None], step, flow[:, top:bottom, left:right])
         if occlusion:
             hidden = covered(scene, target, depth, column + step[..., 0], row + step[..., 1])
             occluded[:, top:bottom, left:right] |= mine & hidden
@@ -107,17 +105,16 @@ def layer_alpha(scene: Scene, depth: int, pose, x: Tensor, y: Tensor) -> Tensor:
     coefficients = canvas.coefficients.to(x.dtype)
     # Positions split into a whole and a fractional part, so that float32 loses nothing.
     whole_x, whole_y = torch.round(x), torch.round(y)
-    shape = torch.broadcast_shapes(vx.shape, x.shape)
-    size = torch.tensor(coefficients.shape[:2], device=x.device)
+    height, width = (torch.tensor(side, dtype=torch.int32, device=x.device) for side in coefficients.shape[:2])
     return sample(
         coefficients.flatten(0, 1),
-        torch.zeros((), dtype=torch.long, device=x.device).expand(shape),
-        size[0].expand(shape),
-        size[1].expand(shape),
-        ((whole_y.long() - canvas.origin[1]) * canvas.oversampling + MARGIN).expand(shape),
-        ((whole_x.long() - canvas.origin[0]) * canvas.oversampling + MARGIN).expand(shape),
-        ((y - whole_y + vy) * canvas.oversampling).expand(shape),
-        ((x - whole_x + vx) * canvas.oversampling).expand(shape),
+        torch.zeros((), dtype=torch.int32, device=x.device),
+        height,
+        width,
+        (whole_y.int() - canvas.origin[1]) * canvas.oversampling + MARGIN,
+        (whole_x.int() - canvas.origin[0]) * canvas.oversampling + MARGIN,
+        (y - whole_y + vy) * canvas.oversampling,
+        (x - whole_x + vx) * canvas.oversampling,
     )[..., 3]
 
 
@@ -194,6 +191,3 @@ def _window(pose, canvas: Canvas, depth: int, height: int, width: int) -> tuple[
     top, left = np.clip([top, left], 0, [height, width])
     return int(top), int(np.clip(bottom, top, height)), int(left), int(np.clip(right, left, width))
 
-
-def _expand(dx: Tensor, dy: Tensor, like: Tensor) -> Sequence[Tensor]:
-    return dx.expand(like.shape), dy.expand(like.shape)
