@@ -72,7 +72,7 @@ class TransformersChat:
         dtype: str = "auto",
         device: str = "auto",
         sees: bool = False,
-        max_batch: int = 32,
+        max_batch: int | None = None,
     ) -> None:
         """Loads weights and tokenizer.
 
@@ -82,17 +82,19 @@ class TransformersChat:
             dtype: a torch dtype's name; `auto` is float64 for a miniature on the CPU, else what the weights have.
             device: a torch device; `auto` is the first GPU, else the CPU.
             sees: loads an image-text-to-text model and its processor.
-            max_batch: most rows generated together; halved by itself when memory runs out.
+            max_batch: most rows generated together, by default 128 of a miniature, else 32; halved by itself when
+                memory runs out.
 
         Raises:
             ModelNotFound: no such model, or not one of this kind, or one without a chat template.
             UnsafeWeights: there are only pickled weights.
         """
         require_safetensors(folder_or_id, revision)
-        self.name, self.sees, self.max_batch = str(folder_or_id), sees, max_batch
+        self.name, self.sees = str(folder_or_id), sees
         world = Path(folder_or_id) / "world.json"
         self.world: dict[str, Any] = json.loads(world.read_text(encoding="utf-8")) if world.is_file() else {}
         self.prompt_style = self.world.get("prompt_style", "short") if self.world else "full"
+        self.max_batch = max_batch or (128 if self.world else 32)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto" and self.world and device == "cpu":
@@ -136,7 +138,7 @@ class TransformersChat:
             dtype=spec.dtype,
             device=spec.device,
             sees=spec.sees,
-            max_batch=spec.batch_size or 32,
+            max_batch=spec.batch_size,
         )
 
     def check_prompt(self, text: str) -> str | None:
