@@ -8,10 +8,12 @@ from __future__ import annotations
 from math import exp, lgamma
 from typing import Annotated
 
+import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from limbeck.errors import SettingError
 from limbeck.stage import settings
+
+_Cosine = Annotated[float, Ge(-1), Le(1)]
 
 
 def chance_of_another(survivors: int, failures: int, left: int, prior: tuple[float, float]) -> float:
@@ -20,7 +22,7 @@ def chance_of_another(survivors: int, failures: int, left: int, prior: tuple[flo
     The survival rate of a prompt has a Beta prior; after s survivors and f failures it is Beta(a + s, b + f), and
     all m samples left fail with probability B(a + s, b + f + m) / B(a + s, b + f).
 
-    >>> chance_of_another(0, 0, 1, prior=(1.0, 1.0))
+    >>> round(chance_of_another(0, 0, 1, prior=(1.0, 1.0)), 3)
     0.5
     >>> round(chance_of_another(0, 8, 8, prior=(1.0, 1.0)), 3)  # 1 - 9/17
     0.471
@@ -33,8 +35,8 @@ def chance_of_another(survivors: int, failures: int, left: int, prior: tuple[flo
 class StopRule:
     """Stops sampling a prompt at enough survivors, or when another one has become unlikely.
 
-    A survivor passes all four minimums. The samples that were never rendered are not missing at random: a filter
-    laxer than these minimums sees a censored yield (`censors`).
+    A survivor is within all bounds. The samples that were never rendered are not missing at random: a filter laxer
+    than these bounds sees a censored yield (`censors`).
     """
 
     survivors: Annotated[int, Ge(1)] = 4
@@ -45,41 +47,40 @@ class StopRule:
     """Gives a prompt up when the chance of another survivor among the samples left falls below this."""
     prior: tuple[Annotated[float, Gt(0)], Annotated[float, Gt(0)]] = (0.3, 1.0)
     """Beta prior of a prompt's survival rate: many prompts have almost none, some have a lot."""
-    min_source: float = 0.2
-    min_target: float = 0.2
-    min_direction: float = 0.2
-    min_image: float = 0.7
+    min_source: _Cosine = 0.2
+    min_target: _Cosine = 0.2
+    min_direction: _Cosine = 0.2
+    min_image: _Cosine = 0.7
+    max_image: _Cosine = 0.99
 
-    def __post_init__(self) -> None:
-        """Refuses minimums that are no cosines."""
-        for name, value in self.minimums().items():
-            if not -1 <= value <= 1:
-                raise SettingError(f"minimum of {name} = {value}", expected="a cosine in [-1, 1]")
-
-    def minimums(self) -> dict[str, float]:
-        """Score column to its minimum."""
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest value of each score, as of `clip_pair`."""
         return {
-            "clip_sim_source": self.min_source,
-            "clip_sim_target": self.min_target,
-            "clip_sim_dir": self.min_direction,
-            "clip_sim_image": self.min_image,
+            "clip_sim_source": (self.min_source, 1.0),
+            "clip_sim_target": (self.min_target, 1.0),
+            "clip_sim_dir": (self.min_direction, 1.0),
+            "clip_sim_image": (self.min_image, self.max_image),
         }
 
     def survives(self, scores: dict[str, float]) -> bool:
-        """Whether a sample passes every minimum; NaN doesn't.
+        """Whether a sample is within every bound, compared in float32 as `clip_pair` does; NaN isn't.
 
-        >>> StopRule().survives({name: 0.75 for name in StopRule().minimums()})
+        >>> StopRule().survives({name: 0.75 for name in StopRule().bounds()})
         True
         """
-        return all(scores[name] >= least for name, least in self.minimums().items())
+        limit = np.float32
+        return all(limit(low) <= limit(scores[name]) <= limit(high) for name, (low, high) in self.bounds().items())
 
-    def censors(self, minimums: dict[str, float]) -> tuple[str, ...]:
-        """Columns in which a filter's minimums are laxer than those that stopped the sampling.
+    def censors(self, bounds: dict[str, tuple[float, float]]) -> tuple[str, ...]:
+        """Columns in which a filter's bounds are laxer than those that stopped the sampling.
 
-        >>> StopRule(min_image=0.7).censors({"clip_sim_image": 0.6, "clip_sim_dir": 0.25})
-        ('clip_sim_source', 'clip_sim_target', 'clip_sim_image')
+        >>> StopRule().censors(StopRule(min_image=0.6, min_direction=0.3).bounds())
+        ('clip_sim_image',)
         """
-        return tuple(name for name, least in self.minimums().items() if minimums.get(name, -1.0) < least)
+        given = {name: bounds.get(name, (-1.0, 1.0)) for name in self.bounds()}
+        return tuple(
+            name for name, (low, high) in self.bounds().items() if given[name][0] < low or given[name][1] > high
+        )
 
     def verdict(self, survivors: int, tried: int, left: int) -> str | None:
         """`enough`, `hopeless`, or None: go on.

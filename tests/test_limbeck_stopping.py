@@ -36,16 +36,18 @@ def test_verdicts():
 
 def test_a_laxer_filter_is_told_that_its_yield_is_censored():
     rule = StopRule()
-    assert rule.censors(rule.minimums()) == ()
-    assert rule.censors(rule.minimums() | {"clip_sim_dir": 0.1}) == ("clip_sim_dir",)
-    assert "clip_sim_image" in rule.censors({})
+    assert rule.censors(rule.bounds()) == ()
+    assert rule.censors(StopRule(min_direction=0.1, min_image=0.8).bounds()) == ("clip_sim_dir",)
+    assert rule.censors(StopRule(max_image=1.0).bounds()) == ("clip_sim_image",)
+    assert rule.censors({}) == tuple(rule.bounds())
 
 
-def test_nan_never_survives():
-    scores = {name: 0.9 for name in StopRule().minimums()}
+def test_a_survivor_is_within_every_bound_and_nan_never_is():
+    scores = {name: 0.9 for name in StopRule().bounds()}
     assert StopRule().survives(scores)
     assert not StopRule().survives(scores | {"clip_sim_dir": float("nan")})
     assert not StopRule().survives(scores | {"clip_sim_image": 0.69})
+    assert not StopRule().survives(scores | {"clip_sim_image": 0.995}), "a copy is no edit"
 
 
 @pytest.mark.parametrize("wrong", [{"survivors": 0}, {"min_image": 1.5}, {"prior": (0.0, 1.0)}, {"give_up": 0.1}])
