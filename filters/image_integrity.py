@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -11,31 +12,28 @@ from PIL import Image
 
 from limbeck.pictures import FAULTS, MAX_PIXELS, Fault, decode
 from limbeck.records import column, columns
-from limbeck.stage import Decision, Filter, Reasons, Row, Run, settings
+from limbeck.stage import Decision, Drop, Filter, Reasons, Row, Run, settings
 
-_MEASURES = ("contrast", "difference", "direction")
+_PAIR = ("original_image", "edited_image")
 
 
 @settings
 class ImageIntegrity(Filter):
     """Drops pairs with a picture that can't be used, or two that can't be before and after.
 
-    One reason a row for what can't be read: `missing`, `unreadable`, `truncated`, `enormous` (never unpacked),
-    `animated`, `not_rgb` (CMYK, Lab, 16 bits a channel). Then `sizes_differ`; `blank`, when either picture is nearly
-    one colour; `identical`, when the edit changed next to nothing; and `swapped`, when the pictures changed against
-    their captions: before with the after caption and after with the before caption fit better than as they are, which
-    is to say that the direction similarity is negative. That is asked only of rows that have `clip_sim_dir`.
+    What can't be used has one reason a row: `missing`, `unreadable`, `truncated`, `enormous` (never unpacked),
+    `animated`, `not_rgb` (CMYK, Lab, 16 bits a channel), `sizes_differ`. Of the others it drops the `blank`, with a
+    picture of nearly one colour; the `identical`, where the edit changed next to nothing; and the `swapped`, which
+    changed against their captions: each picture fits the other's caption better than its own, which is to say that
+    the direction similarity is negative. That is asked where a stage before made `clip_sim_dir`.
     """
 
     name: ClassVar = "image_integrity"
     version: ClassVar = 1
-    reads: ClassVar = columns("original_image", "edited_image")
+    reads: ClassVar = columns(*_PAIR)
     writes: ClassVar = (
-        column("fault", pa.string()),  # what can't be used, as a reason
-        column("detail", pa.string()),  # the same for a person
         column("contrast", pa.float32()),  # the lesser of both pictures' standard deviations, in 0..255
         column("difference", pa.float32()),  # mean absolute difference of the pictures, in [0, 1]
-        column("direction", pa.float32()),  # clip_sim_dir, where a stage before made it
     )
     reasons: ClassVar = (*FAULTS, "sizes_differ", "blank", "identical", "swapped")
 
@@ -48,47 +46,46 @@ class ImageIntegrity(Filter):
     min_direction: Annotated[float, Decision(), Ge(-1), Le(1)] = -0.1
     """Direction similarity below which the pictures count as `swapped`; -1 never asks."""
 
-    def score(self, rows: list[Row], run: Run) -> list[Row]:
-        """Reads both pictures of each row and measures them."""
-        return [self._measure(row) | {"direction": row.get("clip_sim_dir")} for row in rows]
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Least and greatest value of each measure that keeps a row."""
+        return {"contrast": (self.min_contrast, math.inf), "difference": (self.min_difference, math.inf)}
 
-    def _measure(self, row: Row) -> Row:
+    def decides_if_there(self) -> tuple[str, ...]:
+        """The direction similarity."""
+        return ("clip_sim_dir",)
+
+    def score(self, rows: list[Row], run: Run) -> list[Row | Drop]:
+        """Reads both pictures of each row and measures them."""
+        return [self._measure(row) for row in rows]
+
+    def _measure(self, row: Row) -> Row | Drop:
         pictures: list[Image.Image] = []
-        for name in ("original_image", "edited_image"):
+        for name in _PAIR:
             picture = decode(row[name], self.max_pixels)
             if isinstance(picture, Fault):
-                return _fault(picture.reason, f"{name}: {picture.detail}")
+                return Drop(row["id"], picture.reason, f"{name}: {picture.detail}")
             pictures.append(picture)
-        before, after = pictures
-        if before.size != after.size:
-            sizes = [f"{p.width} x {p.height} px" for p in pictures]
-            return _fault("sizes_differ", f"original_image {sizes[0]}, edited_image {sizes[1]}")
+        if pictures[0].size != pictures[1].size:
+            sizes = (f"{name} {p.width} x {p.height} px" for name, p in zip(_PAIR, pictures, strict=True))
+            return Drop(row["id"], "sizes_differ", ", ".join(sizes))
         x, y = (np.asarray(p, dtype=np.float32) for p in pictures)  # (H, W, 3) in 0..255
         contrast = min(float(p.std(axis=(0, 1)).max()) for p in (x, y))
-        difference = float(np.abs(x - y).mean()) / 255
-        return {"fault": None, "detail": None, "contrast": contrast, "difference": difference}
+        return {"contrast": contrast, "difference": float(np.abs(x - y).mean()) / 255}
 
     def decide(self, row: Row) -> Reasons:
         """Reasons against one row."""
-        if row["fault"]:
-            return (row["fault"],)
-        low = self._low({name: np.array([row[name]], dtype=np.float32) for name in _MEASURES})
-        return tuple(reason for reason, dropped in low.items() if dropped[0])
+        masks = self.decide_columns({name: np.array([value], dtype=object) for name, value in row.items()})
+        return tuple(reason for reason, dropped in masks.items() if dropped[0])
 
     def decide_columns(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The same for whole columns."""
-        fault = np.asarray(columns["fault"], dtype=object)
-        masks = {reason: fault == reason for reason in (*FAULTS, "sizes_differ")}
-        return masks | self._low({name: np.asarray(columns[name], dtype=np.float32) for name in _MEASURES})
-
-    def _low(self, measured: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What is below its bound; what wasn't measured is NaN and isn't."""
-        return {
-            "blank": measured["contrast"] < np.float32(self.min_contrast),
-            "identical": measured["difference"] < np.float32(self.min_difference),
-            "swapped": measured["direction"] < np.float32(self.min_direction),
+        """The same for whole columns; what has no score isn't below its bound."""
+        least = {
+            "blank": ("contrast", self.min_contrast),
+            "identical": ("difference", self.min_difference),
+            "swapped": ("clip_sim_dir", self.min_direction),
         }
-
-
-def _fault(reason: str, detail: str) -> Row:
-    return {"fault": reason, "detail": detail, "contrast": None, "difference": None}
+        return {
+            reason: np.asarray(columns[name], dtype=np.float32) < np.float32(value)
+            for reason, (name, value) in least.items()
+            if name in columns
+        }

@@ -169,22 +169,23 @@ def _variants(table: StageTable, frame: Frame, where: np.ndarray) -> Iterator[tu
         yield stage, where[which == n]
 
 
-def _names(table: StageTable, stage: Filter) -> dict[str, str]:
+def _names(table: StageTable, stage: Filter, frame: Frame) -> dict[str, str]:
     """The names by which a decision knows its columns, to the names they are stored under."""
     own = {f.name for f in stage.writes}
-    return {name: table.stored_name(name) if name in own else name for name in stage.decides_on()}
+    there = (name for name in stage.decides_if_there() if frame.field(name) is not None)
+    return {name: table.stored_name(name) if name in own else name for name in (*stage.decides_on(), *there)}
 
 
 def _columns(
     table: StageTable, stage: Filter, frame: Frame, where: np.ndarray, with_ids: bool = False
 ) -> dict[str, np.ndarray]:
-    names = _names(table, stage) | ({"id": "id"} if with_ids else {})
+    names = _names(table, stage, frame) | ({"id": "id"} if with_ids else {})
     everything = len(where) == len(frame)
     return {name: frame.array(stored) if everything else frame.array(stored)[where] for name, stored in names.items()}
 
 
 def _rows(table: StageTable, stage: Filter, frame: Frame, where: np.ndarray) -> list[Row]:
-    names = _names(table, stage)
+    names = _names(table, stage, frame)
     rows = frame.rows(list(names.values()), where)
     renamed = [(name, stored) for name, stored in names.items() if name != stored]
     for row in rows if renamed else ():

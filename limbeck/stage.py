@@ -185,6 +185,10 @@ class Filter(Stage):
         """Names of the columns that the decision reads: its own scores, unless it says more."""
         return tuple(field.name for field in self.writes)
 
+    def decides_if_there(self) -> tuple[str, ...]:
+        """Further columns for the decision where a stage before made them; without them it is made all the same."""
+        return ()
+
 
 @dataclass_transform(frozen_default=True)
 def settings(cls: _Class) -> _Class:
