@@ -59,7 +59,7 @@ class ClipSettings(Spec):
         pulse_amplitude: relative change of colour, log-uniform.
         shot, read: noise, see `Sensor`; log-uniform. noise_share: part of the clips that have any.
         texture_bank: procedural textures are numbered below this; a bank can be kept in memory.
-        backgrounds, cutouts: hashes of the user's pictures; where there are none, textures are procedural.
+        textures: procedural, or from the storybook; the user's own pictures go before both.
     """
 
     width_px: PositiveInt = 384
@@ -87,8 +87,7 @@ class ClipSettings(Spec):
     dither: bool = True
     oversampling: int = Field(2, ge=1, le=8)
     texture_bank: PositiveInt = 1 << 31
-    backgrounds: tuple[str, ...] = ()
-    cutouts: tuple[str, ...] = ()
+    textures: Literal["procedural", "storybook"] = "procedural"
 
     @model_validator(mode="after")
     def _ordered(self):

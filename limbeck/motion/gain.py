@@ -22,6 +22,10 @@ BRIGHTEST = 0.5
 def layer_box(clip: ClipSpec, index: int) -> tuple[float, float, float, float]:
     """Rest box of a layer, in px; the frame itself for the background and for cut-outs of unknown size."""
     layer = clip.layers[index]
+    if layer.texture.kind == "storybook" and layer.texture.thing is not None:
+        half = layer.texture.side_px / 4  # things stand up to 0.45 of the page
+        (cx, cy) = layer.centre_px
+        return (cx - half, cy - half, cx + half, cy + half)
     if layer.shape is None:
         return (0.0, 0.0, clip.width_px - 1.0, clip.height_px - 1.0)
     half, (cx, cy) = extent_px(layer.shape) - 5 * layer.shape.edge_px, layer.centre_px

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from limbeck.motion.spec import (
     Pulse,
     Sensor,
     Shape,
+    StorybookPage,
     Texture,
 )
 from limbeck.motion.waveforms import (
@@ -47,7 +49,22 @@ _TAU = 2 * math.pi
 _STILL = ("static", "pulse", "noise_only", "flicker_only")
 
 
-def draw_clip(settings: ClipSettings, subset: str, seed: int) -> ClipSpec:
+@dataclass(frozen=True)
+class Material:
+    """What a clip may be made of besides procedural textures.
+
+    Attributes:
+        background: hash of a picture, for the background.
+        cutouts: hashes of cut-outs, for the objects.
+        page: a storybook scene (JSON), for the background.
+    """
+
+    background: str | None = None
+    cutouts: tuple[str, ...] = ()
+    page: str | None = None
+
+
+def draw_clip(settings: ClipSettings, subset: str, seed: int, material: Material = Material()) -> ClipSpec:  # noqa: B008
     """The clip of a subset that belongs to a seed; the same on every machine."""
     rng = seeded(seed, "motion.clip", subset)
     width, height = settings.width_px, settings.height_px
@@ -57,7 +74,7 @@ def draw_clip(settings: ClipSettings, subset: str, seed: int) -> ClipSpec:
         height_px=height,
         frames=settings.frames,
         fps=settings.fps,
-        layers=_layers(rng, settings, subset, scale_px),
+        layers=_layers(rng, settings, subset, scale_px, material),
         shake=_shake(rng, settings) if subset == "shake" else (),
         sensor=_sensor(rng, settings, subset),
         perturbation=_perturbation(rng, settings.colour_perturbation),
@@ -71,7 +88,9 @@ def draw_clip(settings: ClipSettings, subset: str, seed: int) -> ClipSpec:
     return clip.model_copy(update={"gains": tuple(gains)})
 
 
-def _layers(rng: np.random.Generator, settings: ClipSettings, subset: str, scale_px: float) -> tuple[Layer, ...]:
+def _layers(
+    rng: np.random.Generator, settings: ClipSettings, subset: str, scale_px: float, material: Material
+) -> tuple[Layer, ...]:
     width, height = settings.width_px, settings.height_px
     count = 0 if subset == "background_moves" else int(rng.integers(settings.objects[0], settings.objects[1] + 1))
     middle = ((width - 1) / 2, (height - 1) / 2)
@@ -80,11 +99,12 @@ def _layers(rng: np.random.Generator, settings: ClipSettings, subset: str, scale
         moves = subset not in _STILL and not (index == 0 and subset == "static_background")
         centre = middle if index == 0 else (float(rng.uniform(0, width - 1)), float(rng.uniform(0, height - 1)))
         radius = math.hypot(*middle) if index == 0 else _log_uniform(rng, settings.object_radius) * min(width, height)
-        shape = None if index == 0 or settings.cutouts else _shape(rng, radius)
+        texture = _texture(rng, settings, subset, index, radius, material)
+        procedural = texture.kind not in ("picture", "storybook")
         layers.append(
             Layer(
-                texture=_texture(rng, settings, subset, index, radius),
-                shape=shape,
+                texture=texture,
+                shape=_shape(rng, radius) if index and procedural else None,
                 centre_px=centre,
                 motions=_motions(rng, settings, subset, centre, radius, scale_px) if moves else (),
                 pulse=_pulse(rng, settings) if subset == "pulse" else None,
@@ -93,12 +113,17 @@ def _layers(rng: np.random.Generator, settings: ClipSettings, subset: str, scale
     return tuple(layers)
 
 
-def _texture(rng: np.random.Generator, settings: ClipSettings, subset: str, index: int, radius: float) -> Texture:
+def _texture(
+    rng: np.random.Generator, settings: ClipSettings, subset: str, index: int, radius: float, material: Material
+) -> Texture:
     blurred = index == 0 and subset == "blurred_background"
-    if index == 0 and settings.backgrounds:
-        return Picture(sha256=str(rng.choice(settings.backgrounds)), blur_px=float(rng.uniform(2, 6)) if blurred else 0.0)
-    if index > 0 and settings.cutouts:
-        return Picture(sha256=str(rng.choice(settings.cutouts)), scale=float(rng.uniform(0.5, 1.0)))
+    blur = float(rng.uniform(2, 6)) if blurred else 0.0
+    if index == 0 and material.background:
+        return Picture(sha256=material.background, blur_px=blur)
+    if index > 0 and material.cutouts:
+        return Picture(sha256=str(rng.choice(material.cutouts)), scale=float(rng.uniform(0.5, 1.0)))
+    if settings.textures == "storybook":
+        return _page(rng, settings, index, radius, blur, material)
     colour = tuple(float(c) for c in rng.uniform(0.25, 0.7, 3))
     contrast = float(rng.uniform(0.2, 0.42))  # 0.7 * 1.42 < 1
     kind = "noise" if blurred else str(rng.choice(["noise", "checks", "grating"], p=[0.8, 0.1, 0.1]))
@@ -116,6 +141,19 @@ def _texture(rng: np.random.Generator, settings: ClipSettings, subset: str, inde
         return Checks(square_px=float(rng.uniform(4, 4 + radius / 3)), angle_rad=angle, contrast=contrast, colour=colour)
     period = float(rng.uniform(4, 8 + radius / 3))
     return Grating(period_px=period, angle_rad=angle, phase_rad=float(rng.uniform(0, _TAU)), contrast=contrast, colour=colour)
+
+
+def _page(
+    rng: np.random.Generator, settings: ClipSettings, index: int, radius: float, blur: float, material: Material
+) -> StorybookPage:
+    """A whole page behind everything, or a thing of another page, about `radius` tall."""
+    from limbeck.storybook import sample_scene
+
+    if index == 0:
+        side = max(settings.width_px, settings.height_px) + 2 * math.ceil(settings.bound_px + 3 * settings.shake_px[1]) + 8
+        scene = material.page or sample_scene(rng).to_json()
+        return StorybookPage(scene=scene, side_px=side, blur_px=blur)
+    return StorybookPage(scene=sample_scene(rng, things=1).to_json(), thing=0, side_px=max(16, round(4 * radius)))
 
 
 def _shape(rng: np.random.Generator, radius: float) -> Shape:

@@ -74,7 +74,17 @@ class Picture(Spec):
     blur_px: NonNegativeFloat = 0.0
 
 
-Texture = Annotated[Noise | Grating | Checks | Plain | Picture, Field(discriminator="kind")]
+class StorybookPage(Spec):
+    """A storybook scene, or one of its things cut out: `side_px` is the side of the whole square page."""
+
+    kind: Literal["storybook"] = "storybook"
+    scene: str
+    thing: int | None = Field(None, ge=0)
+    side_px: PositiveInt
+    blur_px: NonNegativeFloat = 0.0
+
+
+Texture = Annotated[Noise | Grating | Checks | Plain | Picture | StorybookPage, Field(discriminator="kind")]
 
 
 class Shape(Spec):
@@ -233,7 +243,7 @@ class ClipSpec(Spec):
         if self.layers[0].shape is not None:
             raise ValueError("layer 0 is the background and takes no shape")
         for index, layer in enumerate(self.layers[1:], 1):
-            if layer.shape is None and layer.texture.kind != "picture":
+            if layer.shape is None and layer.texture.kind not in ("picture", "storybook"):
                 raise ValueError(f"layer {index} needs a shape, or a cut-out picture with alpha")
         for gain in self.gains:
             if gain.layers and len(gain.layers) != len(self.layers):

@@ -7,7 +7,6 @@ Edges are softened and textures band-limited so that sampling once a pixel does 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,12 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.motion.spec import Checks, ClipSpec, Grating, Layer, Noise, Picture, Plain, Shape
+from limbeck.motion.cutouts import Pictures, picture_size_px, picture_texels
+from limbeck.motion.spec import Checks, ClipSpec, Grating, Layer, Noise, Picture, Plain, Shape, StorybookPage
 from limbeck.motion.spline import MARGIN, prefilter
 
 Box = tuple[int, int, int, int]
-Pictures = Mapping[str, Tensor]
-"""sha256 -> (3 or 4, h, w) float32 in [0, 1], straight (not premultiplied) alpha."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,14 @@ def make_canvas(clip: ClipSpec, index: int, reach_px: float, pictures: Pictures,
         margin = math.ceil(reach_px) + 1
         box = (-margin, -margin, clip.width_px - 1 + margin, clip.height_px - 1 + margin)
     else:
-        box = _object_box(layer, pictures)
+        box = _object_box(layer, factor, pictures)
     x, y = _texel_positions(box, factor)
     if index == 0 and isinstance(layer.texture, Noise):  # the commonest large layer is made as a spline at once
         rgb = torch.from_numpy(_noise(layer.texture, x, y, factor, spline=True)).to(dtype)
         coefficients = torch.cat([rgb, torch.ones_like(rgb[:1])])
         return Canvas(coefficients.permute(1, 2, 0).contiguous(), (box[0], box[1]), box, factor)
-    if isinstance(layer.texture, Picture):
-        rgba = _picture(layer, index, box, factor, pictures)
+    if isinstance(layer.texture, Picture | StorybookPage):
+        rgba = picture_texels(layer, index, box, factor, pictures)
     else:
         rgb = _PROCEDURAL[layer.texture.kind](layer.texture, x, y, factor)
         rgba = np.concatenate([rgb, np.ones_like(rgb[:1])])
@@ -101,13 +99,13 @@ def extent_px(shape: Shape) -> float:
     return reach * stretch + 5 * shape.edge_px
 
 
-def _object_box(layer: Layer, pictures: Pictures) -> Box:
+def _object_box(layer: Layer, factor: int, pictures: Pictures) -> Box:
     cx, cy = layer.centre_px
     if layer.shape is not None:
         half_x = half_y = extent_px(layer.shape)
     else:
-        height, width = pictures[layer.texture.sha256].shape[-2:]
-        half_x, half_y = width * layer.texture.scale / 2 + 2, height * layer.texture.scale / 2 + 2
+        height, width = picture_size_px(layer.texture, factor, pictures)
+        half_x, half_y = width / 2 + 2, height / 2 + 2
     return math.floor(cx - half_x), math.floor(cy - half_y), math.ceil(cx + half_x), math.ceil(cy + half_y)
 
 
@@ -185,45 +183,6 @@ def _plain(texture: Plain, x: np.ndarray, y: np.ndarray, factor: int) -> np.ndar
 
 
 _PROCEDURAL = {"noise": _noise, "grating": _grating, "checks": _checks, "plain": _plain}
-
-
-def _picture(layer: Layer, index: int, box: Box, factor: int, pictures: Pictures) -> np.ndarray:
-    """(4, h, w) straight-alpha texels of a user's picture, centred on the box."""
-    from kornia.filters import gaussian_blur2d
-
-    texture = layer.texture
-    picture = pictures[texture.sha256]
-    is_background = index == 0
-    if not is_background and layer.shape is None and picture.shape[0] != 4:
-        raise ValueError(f"layer {index}: picture {texture.sha256[:12]} has no alpha: give a cut-out (RGBA) or a shape")
-    height, width = (box[3] - box[1]) * factor + 1 + 2 * MARGIN, (box[2] - box[0]) * factor + 1 + 2 * MARGIN
-    scale = texture.scale * factor
-    pixels = picture.to(torch.float64)
-    if pixels.shape[0] == 3 or is_background:
-        pixels = torch.cat([pixels[:3], torch.ones_like(pixels[:1])])
-    pixels = torch.cat([pixels[:3] * pixels[3:], pixels[3:]])
-    size = (max(2, round(pixels.shape[1] * scale)), max(2, round(pixels.shape[2] * scale)))
-    if scale != 1:
-        pixels = torch.nn.functional.interpolate(pixels[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
-    missing_y, missing_x = height - size[0], width - size[1]
-    if (is_background or layer.shape is not None) and (missing_y > 0 or missing_x > 0):
-        raise ValueError(
-            f"layer {index}: picture {texture.sha256[:12]} covers {size[1] / factor:.0f} x {size[0] / factor:.0f} px "
-            f"at scale {texture.scale:g}, the clip needs {width / factor:.0f} x {height / factor:.0f} px "
-            "(frame plus motion): take a larger picture or raise scale"
-        )
-    top, left = max(0, -missing_y) // 2, max(0, -missing_x) // 2
-    pixels = pixels[:, top : top + height, left : left + width]
-    before_y, before_x = max(0, missing_y) // 2, max(0, missing_x) // 2
-    pixels = torch.nn.functional.pad(
-        pixels, (before_x, width - pixels.shape[2] - before_x, before_y, height - pixels.shape[1] - before_y)
-    )
-    blur = math.hypot(texture.blur_px, 0.0 if is_background or layer.shape is not None else 0.6) * factor
-    if blur > 0:
-        reach = 2 * math.ceil(3 * blur) + 1
-        pixels = gaussian_blur2d(pixels[None], (reach, reach), (blur, blur), border_type="replicate")[0]
-    alpha = pixels[3:].clamp_min(1e-6)
-    return torch.cat([pixels[:3] / alpha, pixels[3:]]).numpy()
 
 
 def _normal_cdf(z: np.ndarray) -> np.ndarray:
