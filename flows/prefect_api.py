@@ -27,8 +27,8 @@ from tempfile import mkdtemp
 
 from limbeck.errors import WorkError
 
-START_LIMIT_S = 180.0
-"""A first start migrates a new database: seconds on an idle machine, minutes on a loaded one."""
+START_LIMIT_S = 120.0
+"""A first start migrates a new database: ten seconds on an idle machine, minutes on a loaded one."""
 QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the terminal is ours; the API still gets every line
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -153,7 +153,7 @@ class TemporaryServer:
 def _flush() -> None:
     """Sends what is still queued for the API while it is there; later it could only complain."""
     from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogHandler
+    from prefect.logging.handlers import APILogWorker
 
-    APILogHandler.flush()
+    APILogWorker.drain_all(timeout=5)
     EventsWorker.drain_all(timeout=5)
