@@ -49,6 +49,7 @@ def build(
     retry_failed: bool = False,
     observer: Observer | None = None,
     around: Around | None = None,
+    report: bool = True,
 ) -> Build:
     """Makes a dataset, or goes on where an earlier run stopped; several processes may do so at once.
 
@@ -61,6 +62,7 @@ def build(
         retry_failed: opens parts that hold failed rows again.
         observer: is told of the progress.
         around: awaits each part's walk; see `limbeck.runner.Around`.
+        report: whether the card and the report are written at the end.
 
     Returns:
         The build; `Build.partial` where other shards still work.
@@ -83,7 +85,7 @@ def build(
             _run(runner.run(parts, survivors(plan, level), plan.until(level)))
         if not complete(plan, plan.levels - 1):
             return Build(plan.out)
-        return finish(plan, observer, runner=runner, seconds=time.perf_counter() - start)
+        return finish(plan, observer, runner=runner, seconds=time.perf_counter() - start, report=report)
     finally:
         runner.journal.close()
 
@@ -102,13 +104,16 @@ def preview(
     return build(recipe, out, limit=rows, observer=observer)
 
 
-def refilter(out: str | Path, sets: Sequence[str] = (), *, observer: Observer | None = None) -> Build:
+def refilter(
+    out: str | Path, sets: Sequence[str] = (), *, observer: Observer | None = None, report: bool = True
+) -> Build:
     """Applies new thresholds to a build's stored scores: no model is loaded, nothing is rendered.
 
     Args:
         out: the build's folder.
         sets: thresholds such as `clip_pair.min_direction=0.1` or `clip_pair.by.edit_type.remove.min_target=0.2`.
         observer: is told of the progress.
+        report: whether the card and the report are written anew.
 
     Raises:
         RecipeError: a setting that isn't a threshold: it would need a run.
@@ -130,7 +135,7 @@ def refilter(out: str | Path, sets: Sequence[str] = (), *, observer: Observer | 
         raise RecipeError(problems, "refilter")
     with old.lease("finish"):
         outcome = evaluate(recipe.stages, lambda i: old.folder(i), old.parts, old.inactive)
-        return _publish(recipe, old, outcome, observer or Observer(), {})
+        return _publish(recipe, old, outcome, observer or Observer(), {}, report)
 
 
 def run_part(plan: Plan, part: int, level: int = 0, *, observer: Observer | None = None) -> None:
@@ -173,7 +178,12 @@ def complete(plan: Plan, level: int) -> bool:
 
 
 def finish(
-    plan: Plan, observer: Observer | None = None, *, runner: Runner | None = None, seconds: float | None = None
+    plan: Plan,
+    observer: Observer | None = None,
+    *,
+    runner: Runner | None = None,
+    seconds: float | None = None,
+    report: bool = True,
 ) -> Build:
     """Decides over all parts and writes data, verdicts, card and report; several processes may call it.
 
@@ -194,10 +204,12 @@ def finish(
             outcome = evaluate(plan.recipe.stages, plan.folder, plan.parts, plan.inactive)
         facts = {} if seconds is None else {"seconds": round(seconds, 1)}
         store.write_file(plan.out / "lock.json", _json(lock(plan)))
-        return _publish(plan.recipe, Build(plan.out, plan.recipe), outcome, observer, facts)
+        return _publish(plan.recipe, Build(plan.out, plan.recipe), outcome, observer, facts, report)
 
 
-def _publish(recipe: Recipe, built: Build, outcome: Outcome, observer: Observer, facts: dict[str, Any]) -> Build:
+def _publish(
+    recipe: Recipe, built: Build, outcome: Outcome, observer: Observer, facts: dict[str, Any], report: bool
+) -> Build:
     out = built.path
     for part, rows in publish.lacking_pictures(recipe.stages, built.folder, built.parts, outcome).items():
         observer.note(f"part {part}: {len(rows)} rows have no pictures any more; `limbeck run` makes them again")
@@ -226,7 +238,7 @@ def _publish(recipe: Recipe, built: Build, outcome: Outcome, observer: Observer,
         store.write_file(out / "lock.json", _json(built.lock | {"recipe_digest": recipe.digest(), "result": result}))
     built = Build(out)
     built.outcome = outcome
-    for module, function in (("limbeck.card", "write_card"), ("limbeck.report", "write_report")):
+    for module, function in (("limbeck.card", "write_card"), ("limbeck.report", "write_report")) if report else ():
         write = getattr(importlib.import_module(module), function, None) if importlib.util.find_spec(module) else None
         if write is not None:
             write(built)

@@ -162,10 +162,9 @@ class _Walk:
     def verdicts(self) -> Verdicts:
         """Of the frame's rows; a part that is done is read only when a later stage has to know."""
         if self._verdicts is None:
-            alive = np.ones(len(self.frame), bool)
-            if self.plan.inactive and self.frame.parent is None:
-                alive = ~np.isin(self.frame.ids.to_numpy(zero_copy_only=False), list(self.plan.inactive))
-            self._verdicts = Verdicts.of(alive)
+            # Rows that the source no longer has go along, so that a part's work stays what it was; `outcome`
+            # leaves them out.
+            self._verdicts = Verdicts.of(np.ones(len(self.frame), bool))
         return self._verdicts
 
     async def to(self, until: int) -> None:
