@@ -5,8 +5,7 @@ Nothing here reads a file: `limbeck.report.collect` fills these from a build, te
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -163,31 +162,32 @@ class Summary:
         return tuple(s for s in self.stages if s.kind == "generator")
 
 
-def yields(kinds: Sequence[str | None], kept: np.ndarray, failed: np.ndarray, reasons: Iterable[Sequence[str]]) -> tuple[GroupYield, ...]:
+def yields(kinds: Sequence[str | None], kept: np.ndarray, failed: np.ndarray, reasons: Mapping[str, np.ndarray]) -> tuple[GroupYield, ...]:
     """What became of the rows of each kind, the most frequent kind first.
 
     Args:
         kinds: (N,) kind of each row; None counts as `unknown`.
         kept: (N,) bool.
         failed: (N,) bool.
-        reasons: (N,) why each row was dropped.
+        reasons: reason to (N,) bool, the rows that were dropped for it.
 
-    >>> [(y.name, y.rows, y.kept, dict(y.reasons)) for y in yields(
-    ...     ["add", "add", None], np.array([True, False, False]), np.array([False, False, True]), [[], ["copy"], []])]
-    [('add', 2, 1, {'copy': 1}), ('unknown', 1, 0, {})]
+    >>> [(y.name, y.rows, y.kept, y.failed, dict(y.reasons)) for y in yields(
+    ...     ["add", "add", None], np.array([True, False, False]), np.array([False, False, True]),
+    ...     {"copy": np.array([False, True, False])})]
+    [('add', 2, 1, 0, {'copy': 1}), ('unknown', 1, 0, 1, {})]
     """
-    rows: Counter[str] = Counter()
-    good: Counter[str] = Counter()
-    bad: Counter[str] = Counter()
-    why: dict[str, Counter[str]] = {}
-    for kind, keep, fail, reason in zip(kinds, kept, failed, reasons, strict=True):
-        name = kind or "unknown"
-        rows[name] += 1
-        good[name] += bool(keep)
-        bad[name] += bool(fail)
-        why.setdefault(name, Counter()).update(reason)
-    order = sorted(rows, key=lambda name: (-rows[name], name))
-    return tuple(GroupYield(name, rows[name], good[name], bad[name], dict(why[name].most_common())) for name in order)
+    names, codes = np.unique(np.array([kind or "unknown" for kind in kinds], dtype=object).astype(str), return_inverse=True)
+
+    def count(mask: np.ndarray) -> list[int]:
+        return np.bincount(codes[mask], minlength=len(names)).tolist()
+
+    rows, good, bad = count(np.ones(len(codes), bool)), count(kept), count(failed)
+    why = {reason: count(mask) for reason, mask in reasons.items()}
+    found = []
+    for i in sorted(range(len(names)), key=lambda i: (-rows[i], names[i])):
+        own = sorted(((r, n[i]) for r, n in why.items() if n[i]), key=lambda item: (-item[1], item[0]))
+        found.append(GroupYield(str(names[i]), rows[i], good[i], bad[i], dict(own)))
+    return tuple(found)
 
 
 def size_category(rows: int) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from limbeck.report.data import Bound, ScoreHistogram
+from limbeck.report.data import ScoreHistogram
 from limbeck.report.truth import CurvePoint
 
 
@@ -37,12 +37,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A threshold: `anchor` is the side of the line on which its label has room."""
+    """A threshold: `anchor` is the side of the line on which its label has room; a `partial` one is for some rows only."""
 
     x: float
     label: str
     anchor: str
     row: int
+    partial: bool
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,16 @@ def histogram(h: ScoreHistogram) -> HistogramFigure:
             Bar(at(a), round(at(b) - at(a), 4), 100 - kept_height, kept_height, 100 - kept_height - dropped_height, dropped_height, words)
         )
     ticks = tuple(Tick(at(value), f"{value:g}") for value in nice_ticks(low, high))
-    shown = [bound for bound in h.bounds if low <= bound.value <= high]
     lines = tuple(
-        Line(at(bound.value), bound.label, "start" if at(bound.value) < 70 else "end", row) for row, bound in enumerate(shown)
+        Line(at(bound.value), bound.label, "start" if at(bound.value) < 70 else "end", row, bound.only != h.only)
+        for row, bound in enumerate(h.bounds)
     )
-    return HistogramFigure(tuple(bars), ticks, lines, tuple(_shade(bound, at) for bound in shown), top)
+    whole = [bound for bound in h.bounds if bound.only in (None, h.only)]
+    return HistogramFigure(tuple(bars), ticks, lines, tuple(_shade(at(bound.value), bound.side) for bound in whole), top)
 
 
-def _shade(bound: Bound, at) -> tuple[float, float]:
-    x = at(bound.value)
-    return (0.0, x) if bound.side == "min" else (x, round(100 - x, 4))
+def _shade(x: float, side: str) -> tuple[float, float]:
+    return (0.0, x) if side == "min" else (x, round(100 - x, 4))
 
 
 def curve(points: Sequence[CurvePoint]) -> CurveFigure:

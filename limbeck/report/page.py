@@ -111,9 +111,9 @@ def word_diff(before: str, after: str) -> list[tuple[str, str]]:
     """What changed between two captions, word by word, as (`same` | `gone` | `new`, words).
 
     >>> word_diff("a red ball on grass", "a blue ball on grass")
-    [('same', 'a'), ('gone', 'red'), ('new', 'blue'), ('same', ' ball on grass')]
+    [('same', ' a'), ('gone', 'red'), ('new', 'blue'), ('same', ' ball on grass')]
     """
-    a, b = (re.findall(r"\s*(?:\w+|[^\w\s]+)", text)[:400] for text in (before, after))
+    a, b = (re.findall(r"\s*(?:\w+|[^\w\s]+)", f" {text}")[:400] for text in (before, after))
     found = []
     matcher = difflib.SequenceMatcher(None, [w.strip() for w in a], [w.strip() for w in b], autojunk=False)
     for op, i, j, k, m in matcher.get_opcodes():

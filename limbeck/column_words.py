@@ -1,0 +1,51 @@
+"""What each canonical column holds, in one line; the card's table of columns is made of it.
+
+A test asserts that every name of `limbeck.records.COLUMNS` is here.
+"""
+
+from __future__ import annotations
+
+ABOUT: dict[str, str] = {
+    "id": "the row's id; ids of what it was made of, joined by `/`",
+    "source_id": "id of the source row it goes back to",
+    "parent_id": "id of the row it was made of",
+    "group": "rows of one group are never in two splits",
+    "split": "split that the source names",
+    "caption": "caption of the source picture",
+    "image": "source picture",
+    "scene": "storybook scene of the before picture, as JSON: its exact truth",
+    "original_prompt": "caption of the picture before the edit",
+    "original_image": "picture before the edit",
+    "edit_prompt": "the instruction",
+    "edited_prompt": "caption of the picture after the edit",
+    "edited_image": "picture after the edit",
+    "edit_type": "kind of edit",
+    "mask_image": "where the edit is, white on black",
+    "edit_prompts": "other wordings of the same instruction",
+    "inverse_edit_prompt": "the instruction that undoes the edit",
+    "session_id": "rows of one session are edits in sequence",
+    "turn_index": "place in the session, from 0",
+    "edited_scene": "storybook scene after the edit, as JSON: what the picture ought to show",
+    "clip_sim_source": "cosine of the before picture and its caption",
+    "clip_sim_target": "cosine of the after picture and its caption",
+    "clip_sim_dir": "cosine of the pictures' change and the captions' change",
+    "clip_sim_image": "cosine of both pictures",
+    "dinov2_sim": "cosine of both pictures by DINOv2",
+    "ssim": "structural similarity of both pictures",
+    "sc_score_1": "judge: how well the edit follows the instruction",
+    "sc_score_2": "judge: how well the rest was left alone",
+    "sc_reasoning": "the judge's reasons for both",
+    "pq_score": "judge: how good the after picture looks",
+    "pq_reasoning": "the judge's reason for it",
+    "o_score": "judge: overall",
+    "seed": "64-bit seed of the render's noise",
+    "shared_fraction": "share of the steps with shared self-attention",
+    "guidance_scale": "classifier-free guidance scale",
+    "steps": "denoising steps",
+    "text_model": "model that wrote the texts, with its revision",
+    "image_model": "model that rendered, with its revision",
+    "score_model": "model that scored, with its revision",
+    "prompt_digest": "hash of the prompt template",
+    "source": "where the source row comes from",
+    "license": "licence of the source row",
+}
