@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from limbeck.frames import Frame
     from limbeck.models.roles import ChatAnswer, Role
-    from limbeck.plan import Plan
     from limbeck.schema import StageTable
 
 _QUIET_TURNS = 8
@@ -113,13 +113,31 @@ class Handle:
         counters: what the stage counted.
     """
 
-    def __init__(self, plan: Plan, table: StageTable, pool: ModelPool, journal: Journal, frame: Frame | None) -> None:
-        """The stage's id, models and seeds; `frame` is what comes in."""
+    def __init__(
+        self,
+        table: StageTable,
+        *,
+        seed: int,
+        pool: ModelPool,
+        journal: Journal | None = None,
+        fingerprints: Mapping[str, str] | None = None,
+        frame: Frame | None = None,
+    ) -> None:
+        """The stage's handle.
+
+        Args:
+            table: the stage with its id.
+            seed: the recipe's.
+            pool: its models.
+            journal: where answers of endpoints are kept.
+            fingerprints: of the models, by name.
+            frame: what comes in, for `computed`.
+        """
         self.stage_id = table.id
         self.log = logging.getLogger(f"limbeck.stages.{table.id}")
         self.counters: Counter[str] = Counter()
-        self._seed = plan.recipe.dataset.seed
-        self._fingerprints = plan.fingerprints
+        self._seed = seed
+        self._fingerprints = fingerprints or {}
         self._roles = {name: role for name, role in models_of(table.stage).values()}
         self._pool, self._journal, self._frame = pool, journal, frame
         self._rounds: dict[str, Rounds] = {}
@@ -161,10 +179,10 @@ class Handle:
         **parameters: Any,
     ) -> ChatAnswer:
         """Asks a chat model; answers of endpoints are journalled before they come back."""
-        spec = self._pool.specs[name]
+        spec = self._pool.specs.get(name)
         seed = parameters.get("seed")
         parameters["seed"] = (self.seed(row_id, draw * 1024 + attempt) if seed is None else seed) & 0x7FFFFFFF
-        if not spec.is_endpoint:
+        if spec is None or not spec.is_endpoint or self._journal is None:
             if name not in self._rounds:
                 self._rounds[name] = Rounds(self.model(name), self._pool.turn(name))
             self.counters["answers"] += 1

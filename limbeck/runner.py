@@ -191,7 +191,7 @@ class _Walk:
         folder = self.plan.folder(index)
         manifest, made = store.read_manifest(folder, self.part), None
         if self._open(index, manifest, key):
-            handle = Handle(self.plan, table, self.runner.pool, self.runner.journal, self.frame)
+            handle = self._handle(table)
             rows = self._rows(table, np.flatnonzero(self.verdicts.alive))
             results, seconds = await self._work(table, handle, rows, "generate")
             made = generated(table, self.plan.schema(index), rows, _flat(results))
@@ -211,7 +211,7 @@ class _Walk:
             folder = self.plan.folder(index)
             manifest = store.read_manifest(folder, self.part)
             if self._open(index, manifest, key):
-                handle = Handle(self.plan, table, self.runner.pool, self.runner.journal, self.frame)
+                handle = self._handle(table)
                 where = np.arange(len(self.frame)) if all_rows else np.flatnonzero(self.verdicts.alive)
                 rows = self._rows(table, where)
                 results, seconds = await self._work(table, handle, rows, "score")
@@ -228,6 +228,12 @@ class _Walk:
         self.observer.part_done(
             table.id, self.part, rows=before, kept=after, dropped=before - after - failed, failed=failed, reused=False
         )
+
+    def _handle(self, table: StageTable) -> Handle:
+        return Handle(
+            table, seed=self.plan.recipe.dataset.seed, pool=self.runner.pool, journal=self.runner.journal,
+            fingerprints=self.plan.fingerprints, frame=self.frame,
+        )  # fmt: skip
 
     def _open(self, index: int, manifest: dict[str, Any] | None, key: str) -> bool:
         """Whether a stage has to work on this part."""
