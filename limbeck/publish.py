@@ -22,7 +22,7 @@ from limbeck.decisions import Verdicts, settle
 from limbeck.frames import Frame
 from limbeck.outcome import Outcome
 from limbeck.recipe import DatasetTable, Recipe
-from limbeck.records import COLUMNS, is_image, published
+from limbeck.records import COLUMNS, PICTURE, is_image, is_images, published
 from limbeck.schema import StageTable
 from limbeck.stage import scores
 
@@ -135,6 +135,11 @@ def split_of(group: str, splits: dict[str, float], seed: int) -> str:
 
 def _published(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     column = column.combine_chunks()
+    if kind == pa.list_(PICTURE):
+        pictures = _published(pa.chunked_array([column.flatten()], pa.binary()), PICTURE)
+        counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, pictures, type=kind, mask=pc.is_null(column))
     if not pa.types.is_struct(kind):
         return column.cast(kind)
     paths = pa.nulls(len(column), pa.string())
@@ -146,7 +151,7 @@ class _Shards:
 
     def __init__(self, folder: Path, split: str, schema: pa.Schema) -> None:
         self._folder, self._split, self._schema = folder, split, schema
-        self._group = store.ROW_GROUP_ROWS if any(is_image(f) for f in schema) else 1000
+        self._group = store.ROW_GROUP_ROWS if any(is_image(f) or is_images(f) for f in schema) else 1000
         self._pending: list[pa.Table] = []
         self._shards: list[Path] = []
         self._writer: pq.ParquetWriter | None = None
@@ -225,7 +230,7 @@ def let_go(recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Outcom
         ids = table["id"].take(pa.array(rejected)).to_pylist()
         if recipe.dataset.keep_rejected == "sample":
             ids = [row_id for row_id in ids if seeds.unit("reject", row_id) >= _SAMPLED_REJECTS]
-        pictures = [f.name for f in table.schema if is_image(f)]
+        pictures = [f.name for f in table.schema if is_image(f) or is_images(f)]
         known = set((store.read_manifest(folder(index), part) or {}).get("let_go", ()))
         if not pictures or not (set(ids) - known):
             continue

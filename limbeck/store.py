@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import BuildNotFound, DiskFull
-from limbeck.records import is_image
+from limbeck.records import is_image, is_images
 
 ROW_GROUP_ROWS = 100
 """Rows of a row group: the Hub's viewer reads whole groups, and pictures are heavy."""
@@ -108,28 +108,34 @@ def parquet_bytes(table: pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> byte
     """A table as a Parquet file: encoded pictures as they are, everything else with zstd."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, **writer_options(table.schema)) as writer:
-        has_pictures = any(is_image(f) for f in table.schema)
+        has_pictures = any(is_image(f) or is_images(f) for f in table.schema)
         writer.write_table(table, row_group_size=row_group_rows if has_pictures else max(1, table.num_rows))
     return sink.getvalue().to_pybytes()
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """Options of `ParquetWriter`: pictures are compressed already, and have no use for dictionaries or statistics."""
-    pictures = {f.name for f in schema if is_image(f)}
-    leaves = [path for f in schema for path in ([f"{f.name}.bytes", f"{f.name}.path"] if pa.types.is_struct(f.type) else [f.name])]
+    pictures = {f.name for f in schema if is_image(f) or is_images(f)}
+    kinds = {path: kind for f in schema for path, kind in _leaves(f.name, f.type)}
+    leaves = list(kinds)
     plain = [path for path in leaves if path.partition(".")[0] not in pictures or path.endswith(".path")]
     return {
         "compression": {path: "zstd" if path in plain else "none" for path in leaves},
-        "use_dictionary": [path for path in plain if pa.types.is_string(_leaf(schema, path))],
+        "use_dictionary": [path for path in plain if pa.types.is_string(kinds[path])],
         "write_statistics": plain,
         "store_schema": True,
     }
 
 
-def _leaf(schema: pa.Schema, path: str) -> pa.DataType:
-    name = path if path in schema.names else path.partition(".")[0]
-    kind = schema.field(name).type
-    return kind if name == path else kind.field(path.partition(".")[2]).type
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """Columns of a Parquet file, by their paths: what a nested type comes apart into."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    elif pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path, kind
 
 
 def write_file(path: Path, data: bytes) -> None:
