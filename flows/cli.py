@@ -11,10 +11,10 @@ from limbeck import __version__
 
 HELP = """One recipe file in, a filtered and documented dataset out.
 
-A recipe names a [cyan]source[/] of rows, [cyan]models[/] and [cyan]stages[/]: generators make rows, filters judge them. Every row
-ends kept, dropped for a reason, or failed. What was interrupted goes on by the same command."""
-EPILOG = """\b
-[bold]To begin with[/]
+A recipe names a [cyan]source[/] of rows, [cyan]models[/] and [cyan]stages[/]: generators make rows, filters judge them.
+Every row ends kept, dropped for a reason, or failed.
+What was interrupted goes on by the same command."""
+EPILOG = """[bold]To begin with[/]
   limbeck init my.toml             a recipe that runs as it stands
   limbeck preview my.toml          a few rows, and the report opens
   limbeck run my.toml              the whole; --set pairs.samples=8 overrides
