@@ -126,7 +126,7 @@ class Runner:
             return chosen
         used = self.plan.fingerprints
         slots = max((s.concurrency for n, s in self.plan.recipe.models.items() if n in used and s.is_endpoint), default=0)
-        return max(3, 1 + -(-2 * slots // self.plan.recipe.run.part_rows))
+        return max(3, 1 + -(-6 * slots // self.plan.recipe.run.part_rows))  # a part waits for its unluckiest row
 
     async def compute(self, function: Any, *args: Any) -> Any:
         """Runs something on the one thread that computes."""

@@ -140,9 +140,9 @@ SCRIPT = "import limbeck, sys; limbeck.build(sys.argv[1], sys.argv[2], report=Fa
 
 def test_killed_and_run_again_it_pays_at_most_what_was_in_flight_twice(tmp_path):
     with LoopbackServer(Faults(latency=0.02)) as server:
-        recipe = write_recipe(tmp_path, server.base_url, captions(300))
+        recipe = write_recipe(tmp_path, server.base_url, captions(160))
         process = subprocess.Popen([sys.executable, "-c", SCRIPT, recipe, tmp_path / "out"])
-        while server.stats()["answers"] < 100:
+        while server.stats()["answers"] < 60:
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
@@ -150,6 +150,6 @@ def test_killed_and_run_again_it_pays_at_most_what_was_in_flight_twice(tmp_path)
         resumed = kept(make(recipe, tmp_path / "out"))
         assert server.stats()["answers_repeated"] <= 8
     with LoopbackServer() as server:
-        undisturbed = kept(make(write_recipe(tmp_path, server.base_url, captions(300)), tmp_path / "other"))
+        undisturbed = kept(make(write_recipe(tmp_path, server.base_url, captions(160)), tmp_path / "other"))
     assert resumed == undisturbed
-    assert len(resumed) == 300
+    assert len(resumed) == 160

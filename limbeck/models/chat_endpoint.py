@@ -71,7 +71,8 @@ class EndpointChat:
             api_key_env: environment variable that holds the key; a server that wants none gets a placeholder.
             concurrency: most requests in flight at once.
             timeout: seconds without a byte after which a request counts as lost.
-            tries: requests per answer, the first included; waits of 0.25 s, doubling to 8 s, lie between them.
+            tries: requests per answer, the first included; the waits between them start at 0.1 s, which is enough for
+                a stray error, and grow by 2.5 to 30 s, so that nine tries outlast a limit by the minute.
             max_wait: longest `Retry-After` that is honoured, in seconds.
             prices: for a million tokens, (prompt, completion), in the recipe's currency; None: costs are unknown.
             sees: whether the model takes pictures.
@@ -251,7 +252,7 @@ class EndpointChat:
 
     @staticmethod
     def _backoff(tried: int) -> float:
-        return min(8.0, 0.25 * 2 ** (tried - 1)) * random.uniform(0.75, 1.25)
+        return min(30.0, 0.1 * 2.5 ** (tried - 1)) * random.uniform(0.75, 1.25)
 
     def _given_up(self, error: openai.APIError, tried: int, seconds: float) -> LimbeckError:
         status = error.status_code if isinstance(error, openai.APIStatusError) else None
