@@ -154,14 +154,14 @@ def _stage(entry: dict[str, Any], key: str, folder: Path, problems: list[Problem
         return None
     settings = {name: value for name, value in entry.items() if name not in _OWN_KEYS}
     stage = _validated(cls, settings, key, problems)
+    by = _overrides(cls, None if stage is None else settings, entry.get("by", {}), f"{key}.by", problems)
     if stage is None:
         return None
-    by = _overrides(cls, settings, entry.get("by", {}), f"{key}.by", problems)
     return StageTable(entry.get("id", cls.name), use, stage, by)
 
 
 def _overrides(
-    cls: type[Stage], settings: dict[str, Any], by: Any, key: str, problems: list[Problem]
+    cls: type[Stage], settings: dict[str, Any] | None, by: Any, key: str, problems: list[Problem]
 ) -> dict[str, dict[str, Stage]]:
     """`by.COLUMN.VALUE = { threshold = ... }`: the same stage with that value's thresholds."""
     if by and (not issubclass(cls, Filter) or hasattr(cls, "decide_all")):
@@ -179,6 +179,8 @@ def _overrides(
             for name in changes.keys() - {*allowed}:
                 problems.append(Problem(f"{where}.{name}", "not a threshold of this stage", did_you_mean(name, allowed)))
             known = {name: change for name, change in changes.items() if name in allowed}
+            if settings is None:  # they are wrong themselves: there is nothing to put a threshold on
+                continue
             stage = _validated(cls, settings | known, where, problems)
             found.setdefault(column, {})[value] = stage
     return found

@@ -119,6 +119,8 @@ def _header(path: Path) -> list[str]:
             return pq.read_schema(path).names
         except (pa.ArrowInvalid, OSError) as error:
             raise SourceError(f"is not Parquet: {error}", where=str(path)) from error
+    if path.suffix == ".txt":
+        return ["caption"]
     names: dict[str, None] = {}
     for _, record in islice(read(path), 100):
         if isinstance(record, dict):

@@ -1,0 +1,175 @@
+"""Sources: what can't be used is a counted drop, what can't be read at all is one clear error. Oracle: by hand."""
+
+import io
+import json
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from limbeck import sources
+from limbeck.errors import SourceError
+from limbeck.recipe import SourceTable
+from limbeck.sources.unusable import plain_picture
+from limbeck.stage import Drop
+
+
+def picture(mode="RGB", size=(8, 6), form="PNG", **options):
+    out = io.BytesIO()
+    Image.new(mode, size, 90 if len(mode) == 1 else tuple(range(90, 90 + len(mode)))).save(out, form, **options)
+    return out.getvalue()
+
+
+def read(folder, **table):
+    source = SourceTable(**table)
+    names = {field.name for field in sources.fields(source, folder)}
+    found = list(sources.rows(source, folder, 7))
+    rows = [row for row in found if not isinstance(row, Drop)]
+    assert all(row.keys() - {"id"} <= names for row in rows)
+    return rows, Counter(row.reason for row in found if isinstance(row, Drop))
+
+
+STRANGE = ["a red house", "", "   ", "x" * 10_000, "빨간 집 한 채", "<script>alert('hi')</script>", "a red house", None, 7]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_captions_of_every_kind(tmp_path, suffix):
+    path, texts = tmp_path / f"c.{suffix}", STRANGE if suffix == "jsonl" else STRANGE[:7]
+    if suffix == "jsonl":
+        path.write_text("".join(json.dumps({"text": t, "more": 1}) + "\n" for t in texts) + "{broken\n[1]\n")
+    elif suffix == "csv":
+        path.write_text('text,more\n' + "".join(f'"{t}",1\n' for t in texts), encoding="utf-8-sig")
+    else:
+        pq.write_table(pa.table({"text": texts}), path)
+    rows, dropped = read(tmp_path, captions=path.name)
+    assert [row["caption"] for row in rows] == ["a red house", "빨간 집 한 채", "<script>alert('hi')</script>"]
+    expected = {"caption_empty": 2, "caption_too_long": 1, "duplicate": 1}
+    assert dropped == expected | ({"caption_missing": 2, "row_unreadable": 2} if suffix == "jsonl" else {})
+
+
+def test_a_row_inserted_at_the_top_changes_no_other_id(tmp_path):
+    (tmp_path / "c.txt").write_text("one\ntwo\n")
+    before = {row["caption"]: row["id"] for row in read(tmp_path, captions="c.txt")[0]}
+    (tmp_path / "c.txt").write_text("zero\none\ntwo\n")
+    after = {row["caption"]: row["id"] for row in read(tmp_path, captions="c.txt")[0]}
+    assert before.items() <= after.items()
+
+
+def test_ids_of_a_named_column(tmp_path):
+    rows = [{"caption": "a", "key": "x/1"}, {"caption": "b", "key": "x/1"}, {"caption": "c"}, {"caption": "d", "key": 4}]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, dropped = read(tmp_path, captions="c.jsonl", id_column="key")
+    assert {row["id"]: row["caption"] for row in found} == {"x_1": "a", "4": "d"}
+    assert dropped == {"duplicate": 1, "id_missing": 1}
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"captions": "nope.txt"}, "there is no file"),
+        ({"captions": "c.jsonl"}, "expected one of caption, text, prompt"),
+        ({"captions": "c.jsonl", "columns": {"caption": "wrods"}}, "id you mean 'words'"),
+        ({"captions": "c.jsonl", "columns": {"captoin": "words"}}, "id you mean 'caption'"),
+        ({"captions": "c.xyz"}, "expected one of .jsonl"),
+        ({"captions": "bad.parquet"}, "is not Parquet"),
+        ({"images": "nowhere"}, "there is no folder"),
+        ({"pairs": "p.parquet"}, "expected one for original_image and edited_image"),
+    ],
+)
+def test_one_clear_error(tmp_path, table, says):
+    (tmp_path / "c.jsonl").write_text('{"words": "a"}\n')
+    (tmp_path / "c.xyz").write_text("a")
+    (tmp_path / "bad.parquet").write_text("a")
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "p.parquet")
+    with pytest.raises(SourceError, match=says):
+        read(tmp_path, **table)
+
+
+def test_pictures_of_every_kind(tmp_path):
+    place = tmp_path / "photos"
+    place.mkdir()
+    frames = [Image.new("RGB", (8, 6), c) for c in ("red", "blue")]
+    animated = io.BytesIO()
+    frames[0].save(animated, "GIF", save_all=True, append_images=frames[1:])
+    files = {
+        "good.png": picture(), "grey.png": picture("L"), "cmyk.jpg": picture("CMYK", form="JPEG"),
+        "clear.png": picture("RGBA"), "empty.png": b"", "text.png": b"not a picture", "cut.png": picture(size=(64, 64))[:-40],
+        "moving.gif": animated.getvalue(), "huge.png": picture("L", (3000, 3000)), "silent.png": picture(size=(9, 9)),
+    }  # fmt: skip
+    for name, data in files.items():
+        (place / name).write_bytes(data)
+        if name != "silent.png":
+            (place / name).with_suffix(".txt").write_text(f"a caption of {name}")
+    rows, dropped = read(tmp_path, images="photos", max_pixels=1_000_000)
+    kept = {row["caption"].removeprefix("a caption of "): row["image"] for row in rows}
+    assert set(kept) == {"good.png", "grey.png", "cmyk.jpg", "clear.png"}
+    assert kept["good.png"] == files["good.png"]
+    for name in ("cmyk.jpg", "clear.png"):
+        assert Image.open(io.BytesIO(kept[name])).mode == "RGB"
+    assert dropped == {
+        "image_empty": 1, "image_unreadable": 2, "image_animated": 1, "image_too_large": 1, "caption_missing": 1,
+    }  # fmt: skip
+
+
+def test_a_decompression_bomb_is_never_decoded(monkeypatch):
+    bomb = picture("1", (20_000, 20_000))
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
+    assert plain_picture(bomb, 64_000_000)[0] == "image_too_large"
+
+
+def test_a_rotated_photo_is_turned_upright():
+    exif = Image.Exif()
+    exif[274] = 6
+    assert Image.open(io.BytesIO(plain_picture(picture(form="JPEG", exif=exif), 10**6))).size == (6, 8)
+
+
+def test_metadata_of_a_folder(tmp_path):
+    place = tmp_path / "photos"
+    place.mkdir()
+    (place / "a.png").write_bytes(picture())
+    lines = [{"file_name": "a.png", "text": "a thing"}, {"file_name": "b.png", "text": "gone"}, {"file_name": "../x", "text": "out"}]
+    (place / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows, dropped = read(tmp_path, images="photos")
+    assert [(row["caption"], row["image"]) for row in rows] == [("a thing", picture())]
+    assert dropped == {"image_missing": 2}
+
+
+@pytest.mark.parametrize(
+    ("preset", "columns"),
+    [
+        ("instructpix2pix", ["original_prompt", "original_image", "edit_prompt", "edited_prompt", "edited_image"]),
+        ("magicbrush", ["img_id", "turn_index", "source_img", "mask_img", "instruction", "target_img"]),
+        ("ultraedit", ["source_caption", "source_image", "edit_prompt", "target_caption", "edited_image", "clip_sim_dir"]),
+        ("omniedit", ["omni_edit_id", "task", "src_img", "edited_img", "edited_prompt_list", "sc_score_1"]),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_pairs_by_preset_or_found_out(tmp_path, preset, columns, named):
+    def value(name):
+        if name.endswith(("image", "img")):
+            return {"bytes": picture(size=(8, 6 + columns.index(name))), "path": None}
+        return {"turn_index": 2, "clip_sim_dir": 0.25, "sc_score_1": 9, "edited_prompt_list": ["make it so", "please"]}.get(name, name)
+
+    pq.write_table(pa.Table.from_pylist([{name: value(name) for name in columns}]), tmp_path / "pairs.parquet")
+    rows, dropped = read(tmp_path, pairs="pairs.parquet", **({"preset": preset} if named else {}))
+    assert not dropped and len(rows) == 1
+    row = rows[0]
+    assert row["original_image"] != row["edited_image"]
+    assert row["edit_prompt"] in ("edit_prompt", "instruction", "make it so")
+
+
+def test_rows_without_any_are_an_error(tmp_path):
+    (tmp_path / "c.txt").write_text("")
+    with pytest.raises(SourceError, match="no rows"):
+        list(sources.rows(SourceTable(captions="c.txt"), tmp_path, 7))
+
+
+def test_a_dataset_on_disk_loads_through_datasets(tmp_path):
+    place = tmp_path / "set"
+    place.mkdir()
+    (place / "train.jsonl").write_text('{"text": "a red house"}\n{"text": ""}\n')
+    rows, dropped = read(tmp_path, dataset="set")
+    assert [row["caption"] for row in rows] == ["a red house"]
+    assert dropped == {"caption_empty": 1}
