@@ -129,7 +129,7 @@ def _tell(built: Build, seconds: float) -> None:
     if built.finished:
         results().print(summary(built, seconds=seconds))
     else:
-        notes().print(f"This shard is done; others still work on {built.path}. `limbeck status {built.path}` tells.")
+        notes().print(f"This shard is done; others still work on the build: limbeck status {built.path}", soft_wrap=True)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.command_options import AsJson, BuildFolder, NoOpen
-from flows.terminal import results, show, write_json
+from flows.terminal import fact, results, show, write_json
 
 
 def status(build: BuildFolder, as_json: AsJson = False) -> None:
@@ -99,7 +99,7 @@ def export(
 
     built = limbeck.open_build(build)
     place = write(built, format, out or built.path / f"export-{format}")
-    results().print(Text.assemble("wrote  ", (str(place), "cyan")))
+    results().print(fact("wrote", Text(str(place), style="cyan")))
 
 
 def train_miniatures(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console
@@ -23,45 +23,73 @@ from limbeck.progress import Observer
 Clock = Callable[[], float]
 
 
+@dataclass(frozen=True)
+class PartDone:
+    """What became of a part's rows at one stage; `reused` where an earlier run had done it."""
+
+    rows: int
+    kept: int
+    failed: int
+    reused: bool
+
+
 @dataclass
 class StageProgress:
     """How far a stage is.
 
     Attributes:
         parts: parts of the whole build.
-        started: incoming rows of parts that reached the stage, by part.
-        under_way: rows of parts under way that have an outcome, by part.
-        done: rows of parts that are done, `reused` ones by an earlier run.
-        kept: rows that went on (of a generator: rows made).
+        started: incoming rows of parts under way, by part.
+        under_way: those of them that have an outcome, by part.
+        done: parts that are through.
         since: when the first row of this run began.
+        ended: when the last one was through.
     """
 
     parts: int
-    started: dict[int, int]
-    under_way: dict[int, int]
-    done: int = 0
-    reused: int = 0
-    kept: int = 0
-    failed: int = 0
+    started: dict[int, int] = field(default_factory=dict)
+    under_way: dict[int, int] = field(default_factory=dict)
+    done: dict[int, PartDone] = field(default_factory=dict)
     since: float | None = None
     ended: float | None = None
 
     @property
     def rows(self) -> int:
         """Rows with an outcome."""
-        return self.done + sum(self.under_way.values())
+        return sum(part.rows for part in self.done.values()) + sum(self.under_way.values())
+
+    @property
+    def reused(self) -> int:
+        """Rows that an earlier run had done."""
+        return sum(part.rows for part in self.done.values() if part.reused)
+
+    @property
+    def kept(self) -> int:
+        """Rows that went on; of a generator, rows made."""
+        return sum(part.kept for part in self.done.values())
+
+    @property
+    def failed(self) -> int:
+        """Rows that failed."""
+        return sum(part.failed for part in self.done.values())
+
+    @property
+    def reached(self) -> int:
+        """Parts that came here."""
+        return len(self.done) + len(self.started)
 
     @property
     def total(self) -> int | None:
         """All rows of the stage: known or projected; None before its first part."""
-        if not self.started:
+        if not self.reached:
             return None
-        return round(sum(self.started.values()) * self.parts / len(self.started))
+        come = sum(part.rows for part in self.done.values()) + sum(self.started.values())
+        return round(come * self.parts / self.reached)
 
     @property
     def finished(self) -> bool:
         """Whether every part is through."""
-        return len(self.started) == self.parts and self.done == sum(self.started.values())
+        return len(self.done) == self.parts
 
     def rate(self, now: float) -> float | None:
         """Rows a second of this run, or None while nothing is known."""
@@ -85,31 +113,30 @@ class Tally(Observer):
 
     def planned(self, stages: Sequence[str], parts: int, rows: int) -> None:
         """Sets up a line for each stage."""
-        self.stages = {stage: StageProgress(parts, {}, {}) for stage in stages}
+        self.stages = {stage: StageProgress(parts) for stage in stages}
         self.changed()
 
     def part_started(self, stage: str, part: int, rows: int) -> None:
         """A part reached a stage."""
         progress = self.stages[stage]
+        progress.done.pop(part, None)
         progress.started[part], progress.under_way[part] = rows, 0
         progress.since = self.clock() if progress.since is None else progress.since
         self.changed()
 
     def rows_done(self, stage: str, part: int, rows: int) -> None:
         """Some rows have an outcome."""
-        progress = self.stages[stage]
-        progress.under_way[part] = progress.under_way.get(part, 0) + rows
+        self.stages[stage].under_way[part] = self.stages[stage].under_way.get(part, 0) + rows
         self.changed()
 
     def part_done(self, stage: str, part: int, *, rows: int, kept: int, dropped: int, failed: int, reused: bool) -> None:
-        """A part left a stage."""
+        """A part left a stage. Heard once more of what this run did (on the way to a later stage), it isn't reused."""
         progress = self.stages[stage]
-        progress.started[part] = rows
+        if part in progress.done:
+            return
+        progress.started.pop(part, None)
         progress.under_way.pop(part, None)
-        progress.done += rows
-        progress.reused += rows if reused else 0
-        progress.kept += kept
-        progress.failed += failed
+        progress.done[part] = PartDone(rows, kept, failed, reused)
         if progress.finished:
             progress.ended = self.clock()
         self.changed(stage)
@@ -174,7 +201,7 @@ class ProgressBars(Tally):
                 finished_style="green",
             )
             table.add_row(
-                Text(stage, style="bold" if progress.started and not progress.finished else ""),
+                Text(stage, style="bold" if progress.started else ""),
                 bar,
                 Text(count(progress)),
                 Text(_kept(progress), style="dim"),
@@ -224,7 +251,7 @@ class ProgressLines(Tally):
         elif now - self._last >= self._every_s:
             self._last = now
             for name, progress in self.stages.items():
-                if progress.started and not progress.finished:
+                if progress.started:
                     self._write(self._line(name, now))
 
     def _line(self, stage: str, now: float) -> str:
@@ -241,7 +268,7 @@ def count(progress: StageProgress) -> str:
     """
     if progress.total is None:
         return "waiting"
-    known = len(progress.started) == progress.parts
+    known = progress.reached == progress.parts
     return f"{progress.rows:,}/{'' if known else '~'}{progress.total:,}"
 
 
@@ -264,13 +291,13 @@ def speed(rate: float | None) -> str:
 def remaining(progress: StageProgress, now: float) -> str:
     """Time left, or the time it took.
 
-    >>> remaining(StageProgress(1, {0: 10}, {0: 5}, since=0.0), now=100.0)
+    >>> remaining(StageProgress(1, started={0: 10}, under_way={0: 5}, since=0.0), now=100.0)
     '1:40 left'
     """
     if progress.finished:
-        if progress.rows == progress.reused:
-            return "done before" if progress.rows else "nothing to do"
-        return f"took {clock_time((progress.ended or now) - (progress.since or now))}"
+        if progress.rows and progress.rows == progress.reused:
+            return "done before"
+        return "" if progress.since is None else f"took {clock_time((progress.ended or now) - progress.since)}"
     left = progress.left_s(now)
     return "" if left is None else f"{clock_time(left)} left"
 

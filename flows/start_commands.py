@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.command_options import AsJson
-from flows.terminal import results, write_json
+from flows.terminal import fact, results, write_json
 from limbeck import catalog
 from limbeck.describe import Description, Setting, describe
 from limbeck.doctor import Finding, examine
@@ -32,8 +33,8 @@ def init(
     from limbeck.starter import write_starter
 
     path = write_starter(file, force=force)
-    results().print(Text.assemble("wrote  ", (str(path), "cyan")))
-    results().print(Text.assemble("next   ", (f"limbeck preview {path}", "cyan")))
+    results().print(fact("wrote", Text(str(path), style="cyan")))
+    results().print(fact("next", Text(f"limbeck preview {shlex.quote(str(path))}", style="cyan")))
 
 
 def stages(

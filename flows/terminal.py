@@ -16,8 +16,9 @@ from flows.progress_bars import ProgressBars, ProgressLines
 
 
 def results() -> Console:
-    """Standard output: what was asked for."""
-    return Console(highlight=False, soft_wrap=True)
+    """Standard output: what was asked for. A file or pipe has no edge at which lines would have to end."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=240)
 
 
 def notes() -> Console:
@@ -33,6 +34,13 @@ def progress() -> ProgressBars | ProgressLines:
     return ProgressLines(lambda line: print(line, file=sys.stderr, flush=True))
 
 
+def fact(name: str, value: Text) -> Text:
+    """A line such as `look  OUT/report/index.html`; never cut, so that what it says can be copied."""
+    line = Text.assemble((f"{name:<{max(len(name), 12)}}  ", "dim"), value)
+    line.no_wrap, line.overflow = True, "ignore"
+    return line
+
+
 def write_json(value: Any) -> None:
     """Writes one JSON value to standard output."""
     print(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
@@ -40,7 +48,7 @@ def write_json(value: Any) -> None:
 
 def show(page: Path, *, wanted: bool) -> None:
     """Opens a page in the browser where there is one to open, and says where it lies."""
-    results().print(Text.assemble("report  ", (str(page), "cyan")))
+    results().print(fact("report", Text(str(page), style="cyan")))
     if wanted and _has_display():
         webbrowser.open(page.resolve().as_uri())
 

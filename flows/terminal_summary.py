@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.progress_bars import clock_time
+from flows.terminal import fact
 from limbeck.built import Build
 from limbeck.decisions import ERROR
 from limbeck.journal import Spent
@@ -27,10 +28,8 @@ def summary(built: Build, *, seconds: float | None = None) -> Group:
         seconds: how long this run took.
     """
     funnel = built.funnel()
-    facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(built, funnel, seconds):
-        facts.add_row(Text(name, style="dim"), value)
-    return Group(Text(), headline(built, funnel), Text(), funnel_table(funnel, generators(built)), Text(), facts)
+    facts = (fact(name, value) for name, value in _facts(built, funnel, seconds))
+    return Group(Text(), headline(built, funnel), Text(), funnel_table(funnel, generators(built)), Text(), *facts)
 
 
 def headline(built: Build, funnel: list[Count]) -> Text:
@@ -61,11 +60,10 @@ def funnel_table(funnel: list[Count], makers: set[str]) -> Table:
     table.add_column(justify="right")
     table.add_column()
     for count in funnel:
-        arrow = "→" if count.stage in makers else "│"
         table.add_row(
             Text(count.stage, style="bold" if count.stage in makers else ""),
             f"{count.rows:,}",
-            Text(arrow, style="dim"),
+            Text("→", style="dim"),
             f"{count.kept:,}",
             _why(count),
         )
