@@ -8,8 +8,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from PIL import Image
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_PIXELS = 64_000_000
 """Larger pictures aren't unpacked: a file of kilobytes can unpack to gigabytes."""
@@ -73,3 +77,14 @@ def decode(data: bytes | None, max_pixels: int = MAX_PIXELS) -> Image.Image | Fa
     except Exception as error:  # as above
         cut = "truncated" in str(error).lower() or "not processed" in str(error) or isinstance(error, EOFError)
         return Fault("truncated" if cut else "unreadable", f"{type(error).__name__}: {error}")
+
+
+def png(image: np.ndarray) -> bytes:
+    """A picture as PNG.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+    """
+    out = BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    return out.getvalue()

@@ -52,11 +52,13 @@ def edited(scene: Scene, seed: int, types: Sequence[str] = tuple(TURNED_BY)) -> 
     return None
 
 
-def turning(before: View, after: View, type: str, rng: random.Random) -> tuple[Ask, Value, Value] | None:
+def turning(
+    before: View, after: View, type: str, rng: random.Random, usable: Sequence[str] = tuple(DRAWERS_OF_ONE)
+) -> tuple[Ask, Value, Value] | None:
     """A question that an edit of this type turns, with its answers before and after; None where no try finds one."""
-    for _ in range(_TRIES):
-        first, second = (before, after) if coin(rng) else (after, before)
-        ask = DRAWERS_OF_ONE[pick(rng, TURNED_BY[type])](first, rng)
+    names = [name for name in TURNED_BY[type] if name in usable]
+    for _ in range(_TRIES if names else 0):
+        ask = DRAWERS_OF_ONE[pick(rng, names)](before if coin(rng) else after, rng)
         if ask is None:
             continue
         try:

@@ -105,7 +105,8 @@ class _Filler:
 
     def alone(self, category: str, value: Any) -> str:
         """The same where it stands alone."""
-        return self.words.SHORT.get(category, {}).get(value) or self.name(category, value)
+        short = self.words.SHORT.get(category)
+        return short[value] if short else self.name(category, value)
 
     def slot(self, slot: str) -> str:
         """The words for a slot: of the ask, the answer, or what the pictures show.

@@ -1,0 +1,246 @@
+"""Asks about scenes whose truth is known: programs compute the answers, templates word them, no model is asked."""
+
+from __future__ import annotations
+
+import json
+import random
+from bisect import bisect
+from collections.abc import Iterator
+from functools import cached_property
+from hashlib import blake2b
+from itertools import accumulate
+from typing import Annotated, Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from limbeck.errors import SettingError, did_you_mean
+from limbeck.questions.ask import Ask
+from limbeck.questions.pictures import DRAWERS_OF_ONE, DRAWERS_OF_TWO, TURNED_BY, edited, turning
+from limbeck.questions.program import Ambiguous, Value, answer
+from limbeck.questions.view import View
+from limbeck.questions.wording import LANGUAGES, Form, word
+from limbeck.pictures import png
+from limbeck.records import columns
+from limbeck.stage import Drop, Generator, Row, Run, settings
+from limbeck.storybook import Scene, parse_instruction
+from limbeck.storybook.truth import asked_for
+from limbeck.turns import assistant, user
+
+TYPES = tuple(dict.fromkeys([*(name.partition(".")[0] for name in DRAWERS_OF_ONE), "two", "pairs"]))
+GEOMETRIC = ("region.", "point.", "comparison.taller", "comparison.is_taller")
+"""Templates that need to know where exactly things are drawn."""
+_TRIES = 6
+
+
+@settings
+class VisualQuestions(Generator):
+    """Asks about each scene: single questions, questions about two pictures, minimal pairs.
+
+    Types: existence (with absent things chosen at random, among what picture books show most, and among what a
+    reader expects beside what is there), attribute, count, false_premise, place, relation, comparison, region, point,
+    setting; two (a scene and an edit of it in one question); pairs (one question about a scene and about an edit of
+    it that turns the answer: two rows with one `pair_id`).
+
+    A question's words don't tell its answer: yes and no are drawn first, then a question that has that answer.
+    Every row stores its program and value; `answers_true` computes the value anew from the pixels.
+
+    Attributes:
+        of: `scenes` draws pictures of storybook scenes; `edit_pairs` asks about the pictures of edit pairs whose
+            captions and instructions are the storybook's, and about nothing that needs geometry.
+        per_scene: single questions for each scene, at most; no question is asked twice.
+        two_pictures: questions about two pictures for each scene.
+        minimal_pairs: minimal pairs for each scene.
+        types: share of each type of single question; empty: each template alike.
+        languages: share of each language.
+        forms: share of short answers, sentences and multiple choices.
+        size_px: side of the pictures drawn.
+        pictures: False leaves the pictures out; the scenes can draw them again.
+    """
+
+    name: ClassVar = "visual_questions"
+    version: ClassVar = 1
+    writes: ClassVar = columns(
+        "messages", "images", "question_type", "template", "language", "answer_type", "answer_value", "program",
+        "options", "scenes", "boxes", "pair_id", "image_hashes",
+    )  # fmt: skip
+    reasons: ClassVar = ("not_a_scene", "nothing_to_ask")
+
+    of: Literal["scenes", "edit_pairs"] = "scenes"
+    per_scene: Annotated[int, Field(ge=0, le=64)] = 8
+    two_pictures: Annotated[int, Field(ge=0, le=16)] = 1
+    minimal_pairs: Annotated[int, Field(ge=0, le=16)] = 1
+    types: dict[str, float] = Field(default_factory=dict)
+    languages: dict[str, float] = Field(default_factory=lambda: {"en": 0.5, "ko": 0.5})
+    forms: dict[Form, float] = Field(default_factory=lambda: {"word": 0.5, "sentence": 0.3, "choice": 0.2})
+    size_px: Annotated[int, Field(ge=16, le=1024)] = 64
+    pictures: bool = True
+
+    @field_validator("types", "languages", "forms")
+    @classmethod
+    def _check_shares(cls, value: dict[str, float], info: Any) -> dict[str, float]:
+        known = {"types": TYPES, "languages": LANGUAGES, "forms": ("word", "sentence", "choice")}[info.field_name]
+        if unknown := value.keys() - set(known):
+            raise SettingError(f"{info.field_name} {min(unknown)!r}", expected=did_you_mean(min(unknown), known))
+        if any(share < 0 for share in value.values()) or (value and not sum(value.values()) > 0):
+            raise SettingError(f"shares {value}", expected="numbers from 0, not all of them 0")
+        return value
+
+    @property
+    def reads(self) -> tuple[pa.Field, ...]:
+        """The scene; or pictures, captions and instruction of an edit pair."""
+        if self.of == "scenes":
+            return columns("scene")
+        return columns("original_prompt", "edit_prompt", "original_image", "edited_image")
+
+    def generate(self, rows: list[Row], run: Run) -> Iterator[Row | Drop]:
+        """The questions about each scene."""
+        for row in rows:
+            made = 0
+            subject = self._of_scene(row, run) if self.of == "scenes" else self._of_pair(row)
+            if isinstance(subject, Drop):
+                yield subject
+                continue
+            for made, (ask, values, which, pair) in enumerate(self._asks(subject, random.Random(run.seed(row["id"], 1))), 1):
+                rng = random.Random(run.seed(row["id"], 2 + made if pair is None else 1000 + pair))
+                yield {"id": f"{row['id']}/{made - 1}", **self._row(subject, ask, values, which, pair, rng, row["id"])}
+            if not made:
+                yield Drop(row["id"], "nothing_to_ask")
+
+    def _of_scene(self, row: Row, run: Run) -> _Subject | Drop:
+        try:
+            scene = Scene.from_json(row["scene"])
+        except (TypeError, ValueError, KeyError) as error:
+            return Drop(row["id"], "not_a_scene", f"{type(error).__name__}: {error}")
+        views, type = [View(scene, self.size_px)], ""
+        if self.two_pictures or self.minimal_pairs:
+            change = edited(scene, run.seed(row["id"]))
+            if change:
+                views.append(View(change[1], self.size_px))
+                type = change[0].type
+        return _Subject(views, type, None)
+
+    def _of_pair(self, row: Row) -> _Subject | Drop:
+        scenes = asked_for(row["original_prompt"], row["edit_prompt"])
+        if scenes is None:
+            return Drop(row["id"], "not_a_scene", f"{row['original_prompt']} | {row['edit_prompt']}"[:200])
+        views = [View(scene, self.size_px) for scene in scenes]
+        return _Subject(views, parse_instruction(row["edit_prompt"]).type, [row["original_image"], row["edited_image"]])
+
+    def _asks(self, subject: _Subject, rng: random.Random) -> Iterator[tuple[Ask, Value, tuple[int, ...], int | None]]:
+        """Asks with their values, the pictures they are about, and the ordinal of their minimal pair."""
+        names, ends = self._shares(geometry=subject.stored is None)
+        seen: set[str] = set()
+        first, both = subject.views[:1], subject.views
+        for _ in range(self.per_scene):
+            for _ in range(_TRIES):
+                name = names[bisect(ends, rng.random())]
+                ask = DRAWERS_OF_ONE[name](first[0], rng)
+                if ask is None or (key := f"{ask.template}{ask.slots}") in seen:
+                    continue
+                try:
+                    value = answer(ask.program, first)
+                except Ambiguous:
+                    continue
+                seen.add(key)
+                yield ask, value, (0,), None
+                break
+        if len(both) < 2:
+            return
+        drawers = list(DRAWERS_OF_TWO.values())
+        for _ in range(self.two_pictures):
+            order = (0, 1) if rng.random() < 0.5 else (1, 0)
+            pair = [both[i] for i in order]
+            for _ in range(_TRIES):
+                ask = drawers[int(rng.random() * len(drawers))](pair, rng)
+                if ask is None or (key := f"{ask.template}{ask.slots}") in seen:
+                    continue
+                seen.add(key)
+                yield ask, answer(ask.program, pair), order, None
+                break
+        for n in range(self.minimal_pairs if subject.edit_type in TURNED_BY else 0):
+            found = turning(*both, subject.edit_type, rng, usable=names)
+            if found is None or (key := f"pair{found[0].template}{found[0].slots}") in seen:
+                continue
+            seen.add(key)
+            yield found[0], found[1], (0,), n
+            yield found[0], found[2], (1,), n
+
+    def _row(
+        self, subject: _Subject, ask: Ask, value: Value, which: tuple[int, ...], pair: int | None, rng: random.Random,
+        source_id: str,
+    ) -> Row:  # fmt: skip
+        language = _draw(rng, self.languages)
+        form = _draw(rng, self.forms)
+        if pair is not None and form == "choice":
+            form = "word"  # the options were drawn for one of the two answers
+        views = [subject.views[i] for i in which]
+        layout = rng.random()
+        worded = word(ask, value, views, language, form, rng)
+        images = [subject.images[i] for i in which] if self.pictures else []
+        shown: list[str | int] = list(range(len(which))) if images else []
+        if len(shown) == 2 and layout < 0.5:
+            first, second = ("First picture:", "Second picture:") if language == "en" else ("첫 번째 그림:", "두 번째 그림:")
+            parts: list[str | int] = [first, 0, second, 1, worded.question]
+        else:
+            parts = [*shown, worded.question] if layout < 0.75 else [worded.question, *shown]
+        box = ask.slots.get("box") or (value if worded.category == "box" else None)
+        return {
+            "messages": [user(*parts), assistant(worded.answer)],
+            "images": images,
+            "question_type": ask.type,
+            "template": ask.template,
+            "language": language,
+            "answer_type": worded.answer_type,
+            "answer_value": json.dumps(value),
+            "program": json.dumps(ask.program, separators=(",", ":")),
+            "options": list(worded.options),
+            "scenes": [subject.scenes[i] for i in which],
+            "boxes": [{"image": 0, "name": ask.slots.get("kind", ""), "box": box}] if box else [],
+            "pair_id": None if pair is None else f"{source_id}/pair{pair}",
+            "image_hashes": [subject.hashes[i] for i in which] if images else [],
+        }
+
+    def _shares(self, geometry: bool) -> tuple[list[str], list[float]]:
+        """Templates of single questions, and the upper end of each one's share of [0, 1)."""
+        names, weights = [], []
+        per_type = {t: sum(name.startswith(t + ".") for name in DRAWERS_OF_ONE) for t in TYPES}
+        for name in DRAWERS_OF_ONE:
+            if not geometry and name.startswith(GEOMETRIC):
+                continue
+            kind = name.partition(".")[0]
+            share = self.types.get(kind, 0.0) / per_type[kind] if self.types else 1.0
+            if share > 0:
+                names.append(name)
+                weights.append(share)
+        ends = list(accumulate(weights))
+        return names, [end / ends[-1] for end in ends[:-1]]
+
+
+class _Subject:
+    """The pictures that one source row gives to ask about; each is drawn and encoded once, when first needed.
+
+    Attributes:
+        views: the scene, and the scene after an edit where there is one.
+        edit_type: of that edit, or "".
+        stored: encoded pictures of an edit pair; None where they are drawn.
+    """
+
+    def __init__(self, views: list[View], edit_type: str, stored: list[bytes] | None) -> None:
+        self.views, self.edit_type, self.stored = views, edit_type, stored
+
+    @cached_property
+    def scenes(self) -> list[str]:
+        return [view.scene.to_json() for view in self.views]
+
+    @cached_property
+    def images(self) -> list[bytes]:
+        return self.stored if self.stored is not None else [png(view.picture.image) for view in self.views]
+
+    @cached_property
+    def hashes(self) -> list[str]:
+        return [blake2b(image, digest_size=16).hexdigest() for image in self.images]
+
+
+def _draw(rng: random.Random, shares: dict[Any, float]) -> Any:
+    return rng.choices(list(shares), list(shares.values()))[0]
