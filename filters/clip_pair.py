@@ -69,7 +69,7 @@ class ClipPair(Filter):
 
     def __post_init__(self) -> None:
         if self.min_image > self.max_image:
-            raise SettingError(f"min_image = {self.min_image} above max_image = {self.max_image}", expected="min below max")
+            raise SettingError(f"min_image = {self.min_image}", expected=f"at most max_image = {self.max_image}")
 
     @property
     def reads(self) -> tuple[pa.Field, ...]:
@@ -140,7 +140,8 @@ def _score_stored(rows: list[Row], scorer: ScoreModel) -> list[dict[str, float |
         if not any(isinstance(p, Fault) for p in pair) and row["original_prompt"] and row["edited_prompt"]
     ]
     images = scorer.embed_images([picture for i in good for picture in pairs[i]])  # (2n, D)
-    texts = scorer.embed_texts([rows[i][name] for i in good for name in ("original_prompt", "edited_prompt")])  # (2n, D)
+    captions = [rows[i][name] for i in good for name in ("original_prompt", "edited_prompt")]
+    texts = scorer.embed_texts(captions)  # (2n, D)
     found = pair_similarities(images[::2], images[1::2], texts[::2], texts[1::2])
     out: list[dict[str, float | None]] = [dict.fromkeys(SIMILARITIES) for _ in rows]
     for n, i in enumerate(good):

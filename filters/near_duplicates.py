@@ -62,7 +62,7 @@ class NearDuplicates(Filter):
 
     @property
     def writes(self) -> tuple[pa.Field, ...]:
-        """Signatures; null for what can't be compared."""
+        """Signatures; null for what can't be compared: a row without caption, a picture that can't be read."""
         made = {"text_signature": self.compare != "pictures", "picture_signature": self.compare != "text"}
         return tuple(column(name, pa.binary()) for name, wanted in made.items() if wanted)
 
@@ -78,7 +78,7 @@ class NearDuplicates(Filter):
 
     def _texts(self, row: Row) -> bytes | None:
         texts = [row[name] or "" for name in self.texts]
-        return text_signature(texts) if any(texts) else None
+        return text_signature(texts) if all(texts) else None
 
     def decide_all(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Marks all but the best row of each cluster."""

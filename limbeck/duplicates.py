@@ -100,7 +100,9 @@ def text_similarity(a: np.ndarray, b: np.ndarray, texts: int) -> np.ndarray:
     return (shares - 1 / 256) / (1 - 1 / 256)  # equal by chance once in 256
 
 
-def picture_clusters(signatures: np.ndarray, most_bits: int, most_colour: float, also: Near | None = None) -> np.ndarray:
+def picture_clusters(
+    signatures: np.ndarray, most_bits: int, most_colour: float, also: Near | None = None
+) -> np.ndarray:
     """Labels of rows whose pictures are near, each in its place.
 
     Args:
@@ -113,10 +115,11 @@ def picture_clusters(signatures: np.ndarray, most_bits: int, most_colour: float,
     Returns:
         (N,) labels, equal within a cluster.
     """
-    parts = signatures.reshape(len(signatures), signatures.shape[1] // PICTURE_BYTES, PICTURE_BYTES)  # (N, pictures, bytes)
+    pictures = signatures.shape[1] // PICTURE_BYTES
+    parts = signatures.reshape(len(signatures), pictures, PICTURE_BYTES)
     hashes, colours = np.ascontiguousarray(parts[:, :, :8]), parts[:, :, 8:]
-    words = hashes.reshape(len(hashes), 8 * parts.shape[1]).view(np.uint64)  # (N, pictures)
-    bands = hashes.reshape(len(hashes), 8 * parts.shape[1]).view(np.uint16)  # (N, 4 * pictures)
+    words = hashes.reshape(len(hashes), 8 * pictures).view(np.uint64)  # (N, pictures)
+    bands = hashes.reshape(len(hashes), 8 * pictures).view(np.uint16)  # (N, 4 * pictures)
 
     def near(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         ok = (np.bitwise_count(words[i] ^ words[j]) <= most_bits).all(axis=1)

@@ -57,7 +57,7 @@ def cosine(a: np.ndarray, b: np.ndarray, min_length: float = 0.0) -> np.ndarray:
 def pair_similarities(
     image_source: np.ndarray, image_target: np.ndarray, text_source: np.ndarray, text_target: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The four scores of InstructPix2Pix: does each picture fit its caption, and did the pictures move as the texts did.
+    """The four scores of InstructPix2Pix: does each picture fit its caption, did both move in one direction.
 
     Args:
         image_source: (N, D) embeddings of the before pictures.

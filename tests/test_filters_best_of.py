@@ -28,7 +28,7 @@ def test_the_greatest_direction_similarity_stays():
 
 
 def test_preservation_outweighs_an_over_edit():
-    """Ranks by direction 2 0 3 1, by picture 1 3 0 2. Weights 1 and 2: 4 6 3 5, so p/2. Weights 2 and 1: 5 3 6 4, so p/1."""
+    """Ranks by direction 2 0 3 1, by picture 1 3 0 2; weighted 1 and 2: 4 6 3 5, so p/2; 2 and 1: 5 3 6 4, so p/1."""
     assert kept(BestOf(keep=1, rank={"clip_sim_dir": 1, "clip_sim_image": 2}), GROUP) == {"p/2"}
     assert kept(BestOf(keep=1, rank={"clip_sim_dir": 2, "clip_sim_image": 1}), GROUP) == {"p/1"}
     assert kept(BestOf(keep=1, rank={"clip_sim_image": -1}), GROUP) == {"p/1"}

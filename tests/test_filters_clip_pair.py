@@ -39,7 +39,8 @@ def stored(picture, **options):
 
 
 def pairs():
-    cat, coffee, rocket = (Image.fromarray(getattr(data, n)()).resize((64, 64)) for n in ("chelsea", "coffee", "rocket"))
+    photos = (data.chelsea(), data.coffee(), data.rocket())
+    cat, coffee, rocket = (Image.fromarray(photo).resize((64, 64)) for photo in photos)
     texts = ("a cat", "a cup"), ("a cup of coffee", "a rocket"), ("a rocket at night, " * 20, "a cat by day")
     pictures = (cat, coffee), (coffee, rocket), (rocket, cat)
     return [
@@ -110,7 +111,7 @@ def test_rows_that_cannot_be_scored_are_counted_and_harm_no_other(clip):
 
 
 @pytest.mark.parametrize(
-    "change, reasons",
+    ("change", "reasons"),
     [
         ({}, ()),
         ({"clip_sim_source": 0.2, "clip_sim_target": 0.2, "clip_sim_dir": 0.2, "clip_sim_image": 0.7}, ()),
@@ -133,7 +134,8 @@ def test_presets_fill_what_the_recipe_leaves_out():
     assert ClipPair(preset="script").bounds()["clip_sim_image"] == (0.7, 1.0)
     assert ClipPair(preset="paper", min_image=0.6, max_image=0.95).bounds()["clip_sim_image"] == (0.6, 0.95)
     assert all(set(preset) < set(ClipPair.__pydantic_fields__) for preset in PRESETS.values())
-    assert ClipPair(matcher=None).writes == () and [f.name for f in ClipPair(matcher=None).reads] == list(SIMILARITIES)
+    assert ClipPair(matcher=None).writes == ()
+    assert [f.name for f in ClipPair(matcher=None).reads] == list(SIMILARITIES)
 
 
 def test_settings_are_checked():
@@ -147,7 +149,8 @@ def test_a_million_rows_are_decided_like_one():
     columns = {name: rng.uniform(-0.1, 1, 1_000_000).astype(np.float32) for name in SIMILARITIES}
     columns["clip_sim_dir"][:10] = np.nan
     masks = ClipPair().decide_columns(columns)
-    assert tuple(masks) == ClipPair.reasons and all(m.dtype == bool for m in masks.values())
+    assert tuple(masks) == ClipPair.reasons
+    assert all(m.dtype == bool for m in masks.values())
     for i in range(0, 1000):
         row = {name: float(values[i]) for name, values in columns.items()}
         assert ClipPair().decide(row) == tuple(reason for reason in ClipPair.reasons if masks[reason][i])

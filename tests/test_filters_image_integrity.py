@@ -46,7 +46,7 @@ BAD = {
     "bomb below Pillow's own limit": (bomb(9000), "enormous"),
     "cmyk": (stored(CAT.convert("CMYK"), "JPEG"), "not_rgb"),
     "lab": (stored(CAT.convert("LAB"), "TIFF"), "not_rgb"),
-    "16 bits": (stored(Image.fromarray((np.asarray(CAT.convert("L")).astype(np.uint16) * 257))), "not_rgb"),
+    "16 bits": (stored(Image.fromarray(np.asarray(CAT.convert("L")).astype(np.uint16) * 257)), "not_rgb"),
     "animated gif": (stored(CAT, "GIF", save_all=True, append_images=[CUP]), "animated"),
     "animated webp": (stored(CAT, "WEBP", save_all=True, append_images=[CUP]), "animated"),
     "animated png": (stored(CAT, "PNG", save_all=True, append_images=[CUP]), "animated"),
@@ -59,14 +59,16 @@ def test_a_picture_that_cannot_be_used_is_a_counted_drop(name, side):
     found, reason = BAD[name]
     row = {"id": "0", "original_image": stored(CAT), "edited_image": stored(CUP)} | {side: found}
     (drop,) = ImageIntegrity().score([row], run=None)
-    assert isinstance(drop, Drop) and (drop.id, drop.reason) == ("0", reason)
-    assert drop.detail.startswith(side) and reason in ImageIntegrity.reasons
+    assert isinstance(drop, Drop)
+    assert (drop.id, drop.reason) == ("0", reason)
+    assert drop.detail.startswith(side)
+    assert reason in ImageIntegrity.reasons
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA"])
 def test_whole_pictures_are_read_whatever_their_form(form, mode):
-    if form == "JPEG" and mode in ("P", "RGBA", "LA") or form == "BMP" and mode == "LA":
+    if (form, mode) in {("JPEG", "P"), ("JPEG", "RGBA"), ("JPEG", "LA"), ("BMP", "LA")}:
         return  # no such files
     picture = decode(stored(CAT.convert(mode), form))
     assert not isinstance(picture, Fault)
@@ -79,11 +81,12 @@ def test_transparency_is_put_on_white():
 
 
 def noise(scale, seed=0):
-    return Image.fromarray((128 + np.random.default_rng(seed).normal(0, scale, (48, 64, 3))).clip(0, 255).astype("uint8"))
+    pixels = 128 + np.random.default_rng(seed).normal(0, scale, (48, 64, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype("uint8"))
 
 
 @pytest.mark.parametrize(
-    "before, after, direction, reasons",
+    ("before", "after", "direction", "reasons"),
     [
         (CAT, CUP, None, ()),
         (CAT, CUP, 0.3, ()),

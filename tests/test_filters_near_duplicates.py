@@ -83,13 +83,20 @@ def test_what_cannot_be_compared_is_kept():
 
 def test_columns_follow_what_is_compared():
     text = NearDuplicates(compare="text", texts=("edit_prompt",))
-    assert [f.name for f in text.reads] == ["edit_prompt"] and [f.name for f in text.writes] == ["text_signature"]
+    assert [f.name for f in text.reads] == ["edit_prompt"]
+    assert [f.name for f in text.writes] == ["text_signature"]
     pictures = NearDuplicates(compare="pictures")
     assert [f.name for f in pictures.reads] == ["original_image", "edited_image"]
     assert dropped(compare="text", texts=("edit_prompt",)) == dropped(compare="text")
 
 
 def test_settings_are_checked():
-    for wrong in ({"compare": "neither"}, {"min_text": 0}, {"max_bits": 65}, {"texts": ("a", "b", "c")}, {"similar": 1}):
+    for wrong in (
+        {"compare": "neither"},
+        {"min_text": 0},
+        {"max_bits": 65},
+        {"texts": ("a", "b", "c")},
+        {"similar": 1},
+    ):
         with pytest.raises(ValidationError):
             NearDuplicates(**wrong)

@@ -1,4 +1,4 @@
-"""Clusters of near duplicates. Oracles: every pair compared, true Jaccard similarities, pictures the test alters itself."""
+"""Clusters of near duplicates. Oracles: all pairs compared, true Jaccard similarities, pictures the test alters."""
 
 from io import BytesIO
 
@@ -47,7 +47,8 @@ def test_similarity_is_that_of_the_text_that_differs_most():
     assert a.shape == (80, TEXT_BYTES)
     want = np.array([min(jaccard(x, y) for x, y in zip(*pair, strict=True)) for pair in pairs])
     error = text_similarity(a, b, 2) - want
-    assert abs(error.mean()) < 0.03 and error.std() < 0.07, "64 hashes a text: standard error at most 0.0625"
+    assert abs(error.mean()) < 0.03
+    assert error.std() < 0.07, "64 hashes a text: standard error at most 0.0625"
     assert np.ptp(want) > 0.5
 
 
@@ -55,7 +56,8 @@ def test_case_and_punctuation_make_no_difference_and_one_word_does():
     same = [["A red ball, on the grass.", "Make it blue!"], ["a red  ball on the grass", "make it blue"]]
     other = [["a red ball on the grass", "make it black"], ["a red ball on the sand", "make it blue"], ["", ""]]
     labels = text_clusters(rows_of(*map(text_signature, same + other)), 2, 0.9)
-    assert labels[0] == labels[1] and len(set(labels)) == 4
+    assert labels[0] == labels[1]
+    assert len(set(labels)) == 4
     korean = [["빨간 공", "파랗게 바꿔"], ["빨간 공", "검게 바꿔"], ["빨간 공!", "파랗게 바꿔."]]
     labels = text_clusters(rows_of(*map(text_signature, korean)), 2, 0.9)
     assert labels[0] == labels[2] != labels[1]
@@ -96,7 +98,7 @@ def test_pictures_stored_again_are_near_and_recoloured_ones_are_not():
     assert [[a == b for a in labels] for b in labels] == [[a == b for a in owner] for b in owner]
 
 
-@pytest.mark.parametrize("pictures, bits", [(1, 3), (2, 6)])
+@pytest.mark.parametrize(("pictures", "bits"), [(1, 3), (2, 6)])
 def test_up_to_that_many_bits_no_near_pair_is_missed(pictures, bits):
     """Oracle: all pairs. Copies with 0 to `bits` flipped bits in all, and strangers."""
     rng = np.random.default_rng(2)
@@ -109,7 +111,8 @@ def test_up_to_that_many_bits_no_near_pair_is_missed(pictures, bits):
         flipped[i, rng.choice(flipped.shape[1], i % (bits + 1), replace=False)] ^= 1
     parts[:, :, :8] = np.packbits(flipped, axis=1).reshape(400, pictures, 8)
     labels = picture_clusters(rows, bits, 0.0)
-    assert (labels[:200] == labels[200:]).all() and len(set(labels)) == 200
+    assert (labels[:200] == labels[200:]).all()
+    assert len(set(labels)) == 200
     strict = picture_clusters(rows, 0, 0.0)
     equal = (flipped[:200] == flipped[200:]).all(axis=1)
     assert ((strict[:200] == strict[200:]) == equal).all()

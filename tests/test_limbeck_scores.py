@@ -14,8 +14,9 @@ def test_by_hand():
     scores = pair_similarities(E[:1], E[1:2], E[:1] + E[2:], E[1:2] + E[2:])
     assert tuple(scores) == SIMILARITIES
     half = 2**-0.5
-    for name, value in zip(SIMILARITIES, (half, half, 1.0, 0.0)):
-        assert scores[name].dtype == np.float32 and scores[name].shape == (1,)
+    for name, value in zip(SIMILARITIES, (half, half, 1.0, 0.0), strict=True):
+        assert scores[name].dtype == np.float32
+        assert scores[name].shape == (1,)
         assert scores[name][0] == pytest.approx(value, abs=1e-6), name
 
 
@@ -30,7 +31,7 @@ def test_against_torch():
     rng = np.random.default_rng(0)
     i0, i1, t0, t1 = (torch.nn.functional.normalize(torch.tensor(rng.normal(size=(64, 32))), dim=1) for _ in range(4))
     cos = torch.nn.functional.cosine_similarity
-    want = dict(zip(SIMILARITIES, (cos(i0, t0), cos(i1, t1), cos(i1 - i0, t1 - t0), cos(i0, i1))))
+    want = dict(zip(SIMILARITIES, (cos(i0, t0), cos(i1, t1), cos(i1 - i0, t1 - t0), cos(i0, i1)), strict=True))
     got = pair_similarities(*(x.numpy() for x in (i0, i1, t0, t1)))
     for name in SIMILARITIES:
         np.testing.assert_allclose(got[name], want[name].numpy(), atol=1e-6)
@@ -41,7 +42,8 @@ def test_an_edit_that_points_nowhere_scores_zero_and_a_nan_stays_visible():
     assert pair_similarities(E[:1], E[:1] + noise, E[:1], E[1:2])["clip_sim_dir"][0] == 0  # a copy
     assert pair_similarities(E[:1], E[1:2], E[:1], E[:1])["clip_sim_dir"][0] == 0  # captions that embed equally
     scores = pair_similarities(E[:1] * np.nan, E[1:2], E[:1], E[1:2])
-    assert np.isnan(scores["clip_sim_source"][0]) and np.isnan(scores["clip_sim_dir"][0])
+    assert np.isnan(scores["clip_sim_source"][0])
+    assert np.isnan(scores["clip_sim_dir"][0])
     assert np.isfinite(scores["clip_sim_target"][0])
 
 

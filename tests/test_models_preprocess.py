@@ -61,8 +61,8 @@ def test_like_the_model_s_own_processor(name, tmp_path):
 
 def test_old_configs_with_bare_numbers():
     """As openai/clip-vit-large-patch14 stores them."""
-    old = Preprocess.from_config({"size": 224, "crop_size": 224, "do_center_crop": True, "do_resize": True,
-                                  "do_normalize": True, "resample": 3, "image_mean": [0.5] * 3, "image_std": [0.25] * 3})  # fmt: skip
+    stored = {"size": 224, "crop_size": 224, "do_center_crop": True, "do_resize": True, "do_normalize": True}
+    old = Preprocess.from_config(stored | {"resample": 3, "image_mean": [0.5] * 3, "image_std": [0.25] * 3})
     assert (old.size, old.crop, old.mean, old.std, old.mode) == (224, (224, 224), (0.5,) * 3, (0.25,) * 3, "bicubic")
 
 
@@ -78,7 +78,7 @@ def test_ip2p_is_the_reference_s_aliased_resize():
     assert (got - model["pixel_values"]).abs().max() > 0.5  # aliasing is not a detail
 
 
-@pytest.mark.parametrize("low, high", [(-1.0, 1.0), (0.0, 1.0)])
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 1.0)])
 def test_float_pictures_are_refused_since_their_range_is_a_guess(low, high):
     ours = Preprocess.from_config(CLIP)
     with pytest.raises(TypeError, match=f"values {low:g} to {high:g}.*ambiguous"):

@@ -40,7 +40,8 @@ def test_pictures_embed_as_with_transformers_itself(folder):
     inputs = AutoImageProcessor.from_pretrained(folder, backend="pil")(PHOTOS, return_tensors="pt")
     features = model.get_image_features(**inputs) if score.has_text else model(**inputs)
     want = torch.nn.functional.normalize(features.pooler_output, dim=1).numpy()
-    assert got.shape == want.shape == (4, score.dim) and got.dtype == np.float32
+    assert got.shape == want.shape == (4, score.dim)
+    assert got.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
     assert cos(got, want).min() > 0.999  # one grey level here and there, in a model that is all noise
     assert cos(got[:-1], want[1:]).max() < 0.95, "the model tells pictures apart, or this test could not fail"
@@ -65,7 +66,8 @@ def test_texts_embed_as_with_transformers_itself(folder):
         np.testing.assert_allclose(row, want / np.linalg.norm(want), atol=2e-5)
         assert score.truncated([text]) == [len(tokenizer(text)["input_ids"]) > limit]
     assert np.array_equal(got[0], got[len(TEXTS)])
-    assert score.truncated(texts)[-1] and not score.truncated(texts)[3]
+    assert score.truncated(texts)[-1]
+    assert not score.truncated(texts)[3]
 
 
 def test_ip2p_scores_as_the_reference_does(clip):
@@ -86,7 +88,7 @@ def test_ip2p_scores_as_the_reference_does(clip):
 def test_pixels_in_minus_one_to_one_are_refused_not_scored(clip):
     """The trap: a picture in [-1, 1] taken for [0, 1] gives a plausible, wrong score."""
     score = TransformersScore(clip, device="cpu")
-    with pytest.raises(TypeError, match="values -1 to 0.8.*uint8"):
+    with pytest.raises(TypeError, match=r"values -1 to 0\.8.*uint8"):
         score.embed_images([np.array(PHOTOS[0], dtype=np.float32) / 127.5 - 1])
     as_array = score.embed_images([np.array(PHOTOS[0])])
     np.testing.assert_array_equal(as_array, score.embed_images(PHOTOS[:1]))

@@ -83,7 +83,7 @@ class Preprocess:
 
     @classmethod
     def load(cls, folder_or_id: str, revision: str | None = None, resize: Resize = "model") -> Preprocess:
-        """Reads it from a model folder or Hub id (`preprocessor_config.json`, or the one in `processor_config.json`)."""
+        """Reads it from a folder or Hub id: `preprocessor_config.json`, or its place in `processor_config.json`."""
         from transformers.utils import cached_file
 
         options = {"revision": revision, "_raise_exceptions_for_missing_entries": False}
@@ -171,7 +171,7 @@ def as_uint8(image: Image.Image | np.ndarray) -> np.ndarray:
         return image
     found = f"{type(image).__name__}"
     if hasattr(image, "dtype"):
-        found += f" of {image.dtype}, shape {tuple(image.shape)}, values {float(image.min()):g} to {float(image.max()):g}"
+        found += f" of {image.dtype}, {tuple(image.shape)}, values {float(image.min()):g} to {float(image.max()):g}"
     raise TypeError(f"found {found}; expected a PIL image or an (H, W, 3) uint8 array: float ranges are ambiguous")
 
 

@@ -81,9 +81,7 @@ def pickled_only(files: list[PurePosixPath], components: set[str] | None) -> lis
     for inside in by_folder.values():
         if any(f.suffix == ".safetensors" for f in inside):
             continue
-        found += [
-            f.as_posix() for f in inside if f.suffix in PICKLED_SUFFIXES and not f.name.startswith(_NOT_WEIGHTS)
-        ]
+        found += [f.as_posix() for f in inside if f.suffix in PICKLED_SUFFIXES and not f.name.startswith(_NOT_WEIGHTS)]
     return sorted(found)
 
 
