@@ -66,9 +66,7 @@ def test_one_texel_a_pixel_would_not_be_enough():
 def test_magnified_phase_is_gain_total_times_the_input_phase(gain_total, rule):
     clip = grating_clip(16.0, 0.1, gains=(Gain(gain_total=gain_total, rule=rule),))
     later = frame_times(clip)[1:]
-    rest, near, far = phases(
-        frames_of(clip, [Shot(0, frame_times(clip)), Shot(0, later, clip.gains[0])]), 16.0, 0.0
-    )
+    rest, near, far = phases(frames_of(clip, [Shot(0, frame_times(clip)), Shot(0, later, clip.gains[0])]), 16.0, 0.0)
     wanted = gain_total * 0.1
     turns = round((wanted - shift_of(rest, far, 16.0)) / 16.0)
     ratio = (shift_of(rest, far, 16.0) + 16.0 * turns) / shift_of(rest, near, 16.0)
@@ -139,7 +137,11 @@ def test_zero_shift_is_the_first_frame_bit_for_bit(rule):
 def test_a_gain_map_by_axis_magnifies_that_axis_alone():
     gain = Gain(gain_total=10, rule="displacement", x=1, y=0)
     clip = ClipSpec(
-        width_px=32, height_px=32, frames=2, gains=(gain,), layers=(Layer(texture=Noise(seed=1), motions=(moved(0.5, 0.6),)),)
+        width_px=32,
+        height_px=32,
+        frames=2,
+        gains=(gain,),
+        layers=(Layer(texture=Noise(seed=1), motions=(moved(0.5, 0.6),)),),
     )
     pose = layer_pose(clip, 0, frame_times(clip)[1:], gain)
     dx, dy = pose.forward(torch.zeros(1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, dtype=torch.float64))

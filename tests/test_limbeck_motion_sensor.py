@@ -50,7 +50,9 @@ def test_dither_is_unbiased_where_rounding_is_not():
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.5, 3 / 255])
 def test_dither_keeps_whole_steps_and_the_ends_of_the_range(value):
     stepped = round(value * 255) / 255
-    assert quantise(torch.full((1, 3, 8, 8), stepped, dtype=torch.float64), Sensor()).unique().tolist() == [round(value * 255)]
+    assert quantise(torch.full((1, 3, 8, 8), stepped, dtype=torch.float64), Sensor()).unique().tolist() == [
+        round(value * 255)
+    ]
 
 
 def test_dither_recovers_a_shift_that_rounding_hides():
@@ -74,10 +76,13 @@ def clip_of(motion, **more):
 
 def test_targets_stay_clean():
     motion = Translation(amplitude_px=0.4, direction_rad=0, waveform=Sine(frequency_hz=4))
-    noisy = Sensor(shot=1e-3, read=0.01, exposure_s=0.02, readout_s=0.02, drift=Sine(frequency_hz=2), drift_amplitude=0.1)
+    noisy = Sensor(
+        shot=1e-3, read=0.01, exposure_s=0.02, readout_s=0.02, drift=Sine(frequency_hz=2), drift_amplitude=0.1
+    )
     gains = ({"gain_total": 3.0},)
     dirty, clean = (make_clip(clip_of(motion, frames=4, gains=gains, sensor=s)) for s in (noisy, Sensor(dither=False)))
-    assert torch.equal(dirty.magnified, clean.magnified) and torch.equal(dirty.clean, clean.clean)
+    assert torch.equal(dirty.magnified, clean.magnified)
+    assert torch.equal(dirty.clean, clean.clean)
     assert not torch.equal(dirty.frames, clean.frames)
     assert torch.equal(clean.frames, (clean.clean * 255).round().to(torch.uint8))
 
@@ -87,7 +92,9 @@ def test_shutter_blur_is_the_average_over_the_exposure():
     motion = Translation(amplitude_px=30.0, direction_rad=0, waveform=Ramp(duration_s=1))
     blurred = make_clip(clip_of(motion, frames=4, sensor=sensor)).frames.double() / 255
     finer = clip_of(motion, frames=40, fps=(240, 1), sensor=Sensor(dither=False))
-    clean = make_clip(finer).clean.double()  # frame k at k / 240 s; 4 samples of frame 2 (at 16/240) lie at 13, 15, 17, 19
+    clean = make_clip(
+        finer
+    ).clean.double()  # frame k at k / 240 s; 4 samples of frame 2 (at 16/240) lie at 13, 15, 17, 19
     assert (blurred[2] - clean[[13, 15, 17, 19]].mean(0)).abs().max() < 0.5 / 255 + 1e-5
     assert (blurred[2] - clean[16]).abs().max() > 1 / 255
 

@@ -20,8 +20,9 @@ from limbeck.motion.exports import export, flo_bytes, read_flo
 from limbeck.motion.row import arrays, labels
 from limbeck.motion.sampling import draw_clip
 from limbeck.motion.spec import ClipSpec
-from limbeck.motion.storage import ARRAY, decode, decode_part, encode
+from limbeck.motion.storage import decode, decode_part, encode
 from limbeck.motion.stream import ClipStream
+from limbeck.records import ARRAY
 
 SETTINGS = ClipSettings(
     width_px=40, height_px=32, frames=3, objects=(1, 3), gains=2, object_radius=(0.1, 0.3), gain_map_share=0.5,
@@ -49,7 +50,9 @@ def test_arrays_come_back_bit_for_bit_through_parquet(tmp_path, shape, dtype, ax
     pq.write_table(pa.table({"a": pa.array([stored], ARRAY)}), tmp_path / "a.parquet")
     read = pq.read_table(tmp_path / "a.parquet")["a"][0].as_py()
     back = decode(read)
-    assert back.dtype == dtype and back.shape == shape and back.tobytes() == array.tobytes()
+    assert back.dtype == dtype
+    assert back.shape == shape
+    assert back.tobytes() == array.tobytes()
     assert (read["axes"], read["codec"], read["shape"]) == (axes, codec, list(shape))
     if shape[0] and len(axes) < 5:
         assert np.array_equal(decode_part(read, 1), array[1])
@@ -70,13 +73,21 @@ def test_a_row_holds_the_clip_and_its_specification_makes_it_again(spec):
     clip = make_clip(spec, tracks=6)
     row = {**labels(spec), **arrays(clip)}
     again = make_clip(ClipSpec.model_validate_json(row["clip_spec"]), tracks=6)
-    assert torch.equal(again.frames, clip.frames) and torch.equal(again.magnified, clip.magnified)
+    assert torch.equal(again.frames, clip.frames)
+    assert torch.equal(again.magnified, clip.magnified)
     assert np.array_equal(decode(row["frames"]), clip.frames.permute(0, 2, 3, 1).numpy())
     assert np.array_equal(decode(row["flow_forward"]), again.forward.flow.numpy())
     assert np.array_equal(decode(row["layer_ids"]), clip.layer_ids.numpy())
     assert decode(row["magnified_frames"]).shape == (2, 3, 32, 40, 3)
-    assert np.abs(decode(row["magnified_frames"]) / 255 - clip.magnified.movedim(2, -1).clamp(0, 1).numpy()).max() <= 0.501 / 255
-    assert row["gain_total"] == [gain.gain_total for gain in spec.gains] and row["fps"] == {"numerator": 30, "denominator": 1}
+    assert (
+        np.abs(decode(row["magnified_frames"]) / 255 - clip.magnified.movedim(2, -1).clamp(0, 1).numpy()).max()
+        <= 0.501 / 255
+    )
+    assert row["gain_total"] == [gain.gain_total for gain in spec.gains]
+    assert row["fps"] == {
+        "numerator": 30,
+        "denominator": 1,
+    }
     assert max(row["magnified_peak_px"]) <= spec.bound_px
 
 
@@ -87,8 +98,10 @@ def test_any_number_of_workers_gives_the_same_samples_in_the_same_order():
 
     torch.set_num_threads(1)
     alone = samples(0)
-    assert len(alone) == 5 and len({sample["frames"] for sample in alone}) == 5
-    assert samples(2) == alone and samples(3) == alone
+    assert len(alone) == 5
+    assert len({sample["frames"] for sample in alone}) == 5
+    assert samples(2) == alone
+    assert samples(3) == alone
 
 
 def test_ranks_share_the_specifications_without_overlap():
@@ -100,7 +113,8 @@ def test_ranks_share_the_specifications_without_overlap():
 def test_flo_is_tag_width_height_then_x_y_pairs():
     flow = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
     data = flo_bytes(flow)
-    assert data[:4] == b"PIEH" and data[4:12] == bytes([3, 0, 0, 0, 2, 0, 0, 0])
+    assert data[:4] == b"PIEH"
+    assert data[4:12] == bytes([3, 0, 0, 0, 2, 0, 0, 0])
     assert np.frombuffer(data[12:], "<f4").tolist() == list(range(12))
     assert np.array_equal(read_flo(data), flow)
     with pytest.raises(ValueError, match="tag"):
@@ -127,7 +141,8 @@ def test_exports_write_what_their_readers_expect(tmp_path):
 
     assert export(clips, "tap", tmp_path) == 2
     entry = pickle.loads((tmp_path / "tap.pkl").read_bytes())["000000"]
-    assert entry["video"].shape == (3, 32, 40, 3) and entry["occluded"].dtype == bool
+    assert entry["video"].shape == (3, 32, 40, 3)
+    assert entry["occluded"].dtype == bool
     pixels = entry["points"] * np.array([40, 32]) - 0.5
     assert np.allclose(pixels, clips[0].tracks.points, atol=1e-5)
 

@@ -33,10 +33,21 @@ SHAKE = (
 
 
 @pytest.mark.parametrize("kind", MOTIONS)
-@pytest.mark.parametrize("gain", [None, Gain(gain_total=4.0), Gain(gain_total=4.0, rule="displacement", x=0.5, window=Window(centre_px=(30, 30), sigma_px=60))])
+@pytest.mark.parametrize(
+    "gain",
+    [
+        None,
+        Gain(gain_total=4.0),
+        Gain(gain_total=4.0, rule="displacement", x=0.5, window=Window(centre_px=(30, 30), sigma_px=60)),
+    ],
+)
 def test_continuous_motion_is_consistent_forward_and_backward(kind, gain):
     clip = ClipSpec(
-        width_px=64, height_px=56, frames=8, shake=SHAKE, layers=(Layer(texture=Noise(seed=1), motions=(MOTIONS[kind],)),)
+        width_px=64,
+        height_px=56,
+        frames=8,
+        shake=SHAKE,
+        layers=(Layer(texture=Noise(seed=1), motions=(MOTIONS[kind],)),),
     )
     times = frame_times(clip)[1:]
     pose = layer_pose(clip, 0, times, gain)
@@ -45,7 +56,8 @@ def test_continuous_motion_is_consistent_forward_and_backward(kind, gain):
     vx, vy = pose.backward(x, y)
     dx, dy = pose.forward(x + vx, y + vy)
     assert vx.abs().max() > 0.1
-    assert (vx + dx).abs().max() < 1e-10 and (vy + dy).abs().max() < 1e-10
+    assert (vx + dx).abs().max() < 1e-10
+    assert (vy + dy).abs().max() < 1e-10
 
 
 def test_flow_closes_to_a_ten_thousandth_pixel_in_float64_and_the_stored_grid_loses_what_the_docs_say():
@@ -76,12 +88,21 @@ def test_flow_closes_to_a_ten_thousandth_pixel_in_float64_and_the_stored_grid_lo
     assert (half - forward.flow).abs().max() < 2.5e-4  # float16 storage below 1 px
     # A stored grid has to be interpolated at landing points: that, not its number format, is what it loses.
     backward = flow_between(scene, last, first, ids[1:], torch.float64).flow[0]
-    y, x = torch.meshgrid(torch.arange(56.0, dtype=torch.float64), torch.arange(64.0, dtype=torch.float64), indexing="ij")
+    y, x = torch.meshgrid(
+        torch.arange(56.0, dtype=torch.float64), torch.arange(64.0, dtype=torch.float64), indexing="ij"
+    )
     to = torch.stack([(x + forward.flow[0, ..., 0]) / 63, (y + forward.flow[0, ..., 1]) / 55], -1) * 2 - 1
-    at = torch.nn.functional.grid_sample(backward.permute(2, 0, 1)[None], to[None], align_corners=True)[0].permute(1, 2, 0)
+    at = torch.nn.functional.grid_sample(backward.permute(2, 0, 1)[None], to[None], align_corners=True)[0].permute(
+        1, 2, 0
+    )
     error = (forward.flow[0] + at).norm(dim=-1)
     outside_objects = (ids[0] == 0) & ((x - 30) ** 2 + (y - 28) ** 2 > 18**2)
-    outside_objects[:3], outside_objects[-3:], outside_objects[:, :3], outside_objects[:, -3:] = False, False, False, False
+    outside_objects[:3], outside_objects[-3:], outside_objects[:, :3], outside_objects[:, -3:] = (
+        False,
+        False,
+        False,
+        False,
+    )
     assert 1e-6 < error[outside_objects].max() < 3e-3
 
 
@@ -91,7 +112,9 @@ def test_occlusion_equals_a_brute_force_comparison_of_layers():
     layers = [Layer(texture=Noise(seed=1), motions=(Translation(amplitude_px=2.0, direction_rad=1.0, waveform=ramp),))]
     for seed, (centre, radius, shift, angle) in enumerate(discs, 2):
         motion = Translation(amplitude_px=shift, direction_rad=angle, waveform=ramp)
-        layers.append(Layer(texture=Noise(seed=seed), shape=Shape(radius_px=radius), centre_px=centre, motions=(motion,)))
+        layers.append(
+            Layer(texture=Noise(seed=seed), shape=Shape(radius_px=radius), centre_px=centre, motions=(motion,))
+        )
     clip = ClipSpec(width_px=52, height_px=48, frames=2, layers=tuple(layers))
     scene = build_scene(clip, dtype=torch.float64)
     start, end = Shot(0, frame_times(clip)[:1]), Shot(0, frame_times(clip)[1:])
@@ -117,7 +140,8 @@ def test_occlusion_equals_a_brute_force_comparison_of_layers():
     expected = (top[at] > own) & inside
     decided = inside & (rim[at] > 0.05)  # within half a fine cell of a rim the finer grid can't tell
     assert np.array_equal((~inside), truth.outside[0].numpy())
-    assert expected[decided].sum() > 100 and (~expected[decided]).sum() > 1000
+    assert expected[decided].sum() > 100
+    assert (~expected[decided]).sum() > 1000
     assert np.array_equal(truth.occluded[0].numpy()[decided], expected[decided])
     assert np.allclose(truth.flow[0].numpy(), shifts[own], atol=1e-12)
     alpha = soft_alpha(scene, start)[0]
@@ -139,9 +163,12 @@ def test_tracks_oscillate_at_the_labelled_frequency_with_the_labelled_amplitude(
     )
     clip = make_clip(ClipSpec(width_px=64, height_px=64, frames=64, layers=layers), tracks=10)
     times = frame_times(clip.spec)
-    assert clip.tracks.layer.tolist().count(1) == 5 and clip.tracks.visible.all()
-    design = np.stack([np.sin(2 * np.pi * frequency_hz * times), np.cos(2 * np.pi * frequency_hz * times), np.ones(64)], 1)
-    for points, layer in zip(clip.tracks.points, clip.tracks.layer):
+    assert clip.tracks.layer.tolist().count(1) == 5
+    assert clip.tracks.visible.all()
+    design = np.stack(
+        [np.sin(2 * np.pi * frequency_hz * times), np.cos(2 * np.pi * frequency_hz * times), np.ones(64)], 1
+    )
+    for points, layer in zip(clip.tracks.points, clip.tracks.layer, strict=True):
         along = points @ np.array([np.cos(0.5), np.sin(0.5)])
         if layer == 0:
             assert np.ptp(along) == 0
@@ -156,7 +183,10 @@ def test_tracks_oscillate_at_the_labelled_frequency_with_the_labelled_amplitude(
 
 def test_backward_flow_leads_back_and_is_not_the_forward_flow():
     motion = Translation(amplitude_px=1.75, direction_rad=0.0, waveform=Ramp(duration_s=1 / 30))
-    clip = make_clip(ClipSpec(width_px=32, height_px=24, frames=2, layers=(Layer(texture=Noise(seed=1), motions=(motion,)),)))
+    clip = make_clip(
+        ClipSpec(width_px=32, height_px=24, frames=2, layers=(Layer(texture=Noise(seed=1), motions=(motion,)),))
+    )
     assert torch.allclose(clip.forward.flow, torch.tensor([1.75, 0.0]).expand(1, 24, 32, 2))
     assert torch.allclose(clip.backward.flow, -clip.forward.flow)
-    assert clip.forward.outside[0, :, -2:].all() and not clip.forward.outside[0, :, :-2].any()
+    assert clip.forward.outside[0, :, -2:].all()
+    assert not clip.forward.outside[0, :, :-2].any()

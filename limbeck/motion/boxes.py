@@ -68,6 +68,8 @@ def _corners(box: Box) -> np.ndarray:
 
 def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(J, R, 2, 3) map minus identity, applied to (4, 2) or (J, R, 4, 2) points."""
-    return points + np.einsum("jrab,...kb->jrka" if points.ndim == 2 else "jrab,jrkb->jrka", matrix[..., :2], points) + (
-        matrix[..., None, :, 2]
+    return (
+        points
+        + np.einsum("jrab,...kb->jrka" if points.ndim == 2 else "jrab,jrkb->jrka", matrix[..., :2], points)
+        + (matrix[..., None, :, 2])
     )

@@ -91,7 +91,17 @@ class ClipSettings(Spec):
 
     @model_validator(mode="after")
     def _ordered(self):
-        for name in ("objects", "object_radius", "amplitude_px", "gain", "pulse_amplitude", "shake_px", "shot", "read", "flicker"):
+        for name in (
+            "objects",
+            "object_radius",
+            "amplitude_px",
+            "gain",
+            "pulse_amplitude",
+            "shake_px",
+            "shot",
+            "read",
+            "flicker",
+        ):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} = ({low:g}, {high:g}): expected two positive numbers, the lower one first")

@@ -52,7 +52,10 @@ def picture_texels(layer: Layer, index: int, box, factor: int, pictures: Picture
     name, where = _name(layer.texture), f"clip.layers[{index}]"
     if cut_out and pixels.shape[0] != 4:
         raise SettingError(
-            f"{name} has no alpha", expected="a cut-out (RGBA)", where=where, remedy="cut it out, or give the layer a shape"
+            f"{name} has no alpha",
+            expected="a cut-out (RGBA)",
+            where=where,
+            remedy="cut it out, or give the layer a shape",
         )
     height, width = (box[3] - box[1]) * factor + 1 + 2 * MARGIN, (box[2] - box[0]) * factor + 1 + 2 * MARGIN
     pixels = pixels.double()

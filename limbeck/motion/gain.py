@@ -48,7 +48,8 @@ def steepest(clip: ClipSpec, gain: Gain | None = None) -> float:
     for index in range(len(clip.layers)):
         pose = layer_pose(clip, index, times, gain, shaken=False)
         slopes = [
-            steepest_px(motion) * float(np.abs(pose.coefficients[..., k]).max()) for k, motion in enumerate(pose.elastic)
+            steepest_px(motion) * float(np.abs(pose.coefficients[..., k]).max())
+            for k, motion in enumerate(pose.elastic)
         ]
         slope = sum(slopes) * max(pose.gain_x, pose.gain_y)
         if pose.window is not None:
@@ -121,7 +122,9 @@ def largest_gain(clip: ClipSpec, ceiling: float, shape: Gain | None = None) -> f
     return low
 
 
-def draw_gain(rng: np.random.Generator, clip: ClipSpec, least: float, ceiling: float, shape: Gain | None = None) -> Gain:
+def draw_gain(
+    rng: np.random.Generator, clip: ClipSpec, least: float, ceiling: float, shape: Gain | None = None
+) -> Gain:
     """A gain log-uniform between `least` and what the clip allows.
 
     Drawn inside its range, not clipped to it, so the bound attracts no mass.

@@ -106,9 +106,13 @@ class Pose:
             bell = torch.exp(-(ux * ux + uy * uy) / (2 * self.window.sigma_px**2))
             bell_x, bell_y = -bell * ux / self.window.sigma_px**2, -bell * uy / self.window.sigma_px**2
         gx, gy = 1 + extra_x * bell, 1 + extra_y * bell
-        return gx * dx, gy * dy, (
-            (gx * jxx + extra_x * bell_x * dx, gx * jxy + extra_x * bell_y * dx),
-            (gy * jyx + extra_y * bell_x * dy, gy * jyy + extra_y * bell_y * dy),
+        return (
+            gx * dx,
+            gy * dy,
+            (
+                (gx * jxx + extra_x * bell_x * dx, gx * jxy + extra_x * bell_y * dx),
+                (gy * jyx + extra_y * bell_x * dy, gy * jyy + extra_y * bell_y * dy),
+            ),
         )
 
 

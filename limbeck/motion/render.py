@@ -115,7 +115,7 @@ def render(scenes: Sequence[Scene], shots: Sequence[Shot]) -> tuple[Tensor, Tens
 def _strokes(scenes: Sequence[Scene], shots: Sequence[Shot], starts: np.ndarray, depth: int) -> Iterator[Stroke]:
     """Layers of one depth, those together that can be painted together."""
     together: dict[tuple[int, bool], list[Stroke]] = {}
-    for start, shot in zip(starts, shots):
+    for start, shot in zip(starts[:-1], shots, strict=True):
         scene = scenes[shot.scene]
         if depth >= len(scene.canvases):
             continue

@@ -64,7 +64,7 @@ class Material:
     page: str | None = None
 
 
-def draw_clip(settings: ClipSettings, subset: str, seed: int, material: Material = Material()) -> ClipSpec:  # noqa: B008
+def draw_clip(settings: ClipSettings, subset: str, seed: int, material: Material = Material()) -> ClipSpec:
     """The clip of a subset that belongs to a seed; the same on every machine."""
     rng = seeded(seed, "motion.clip", subset)
     width, height = settings.width_px, settings.height_px
@@ -138,9 +138,13 @@ def _texture(
         )
     angle = float(rng.uniform(0, _TAU))
     if kind == "checks":
-        return Checks(square_px=float(rng.uniform(4, 4 + radius / 3)), angle_rad=angle, contrast=contrast, colour=colour)
+        return Checks(
+            square_px=float(rng.uniform(4, 4 + radius / 3)), angle_rad=angle, contrast=contrast, colour=colour
+        )
     period = float(rng.uniform(4, 8 + radius / 3))
-    return Grating(period_px=period, angle_rad=angle, phase_rad=float(rng.uniform(0, _TAU)), contrast=contrast, colour=colour)
+    return Grating(
+        period_px=period, angle_rad=angle, phase_rad=float(rng.uniform(0, _TAU)), contrast=contrast, colour=colour
+    )
 
 
 def _page(
@@ -150,7 +154,9 @@ def _page(
     from limbeck.storybook import sample_scene
 
     if index == 0:
-        side = max(settings.width_px, settings.height_px) + 2 * math.ceil(settings.bound_px + 3 * settings.shake_px[1]) + 8
+        side = (
+            max(settings.width_px, settings.height_px) + 2 * math.ceil(settings.bound_px + 3 * settings.shake_px[1]) + 8
+        )
         scene = material.page or sample_scene(rng).to_json()
         return StorybookPage(scene=scene, side_px=side, blur_px=blur)
     return StorybookPage(scene=sample_scene(rng, things=1).to_json(), thing=0, side_px=max(16, round(4 * radius)))
@@ -257,7 +263,9 @@ def _pulse(rng: np.random.Generator, settings: ClipSettings) -> Pulse:
     rgb = rng.uniform(0.2, 1.0, 3)
     rgb = rgb / rgb.max()
     return Pulse(
-        amplitude=_log_uniform(rng, settings.pulse_amplitude), rgb=tuple(map(float, rgb)), waveform=draw_waveform(rng, settings)
+        amplitude=_log_uniform(rng, settings.pulse_amplitude),
+        rgb=tuple(map(float, rgb)),
+        waveform=draw_waveform(rng, settings),
     )
 
 
@@ -265,8 +273,12 @@ def _shake(rng: np.random.Generator, settings: ClipSettings) -> tuple[Motion, ..
     centre = ((settings.width_px - 1) / 2, (settings.height_px - 1) / 2)
     size = _log_uniform(rng, settings.shake_px)
     return (
-        Translation(amplitude_px=size, direction_rad=float(rng.uniform(0, _TAU)), waveform=draw_waveform(rng, settings)),
-        Translation(amplitude_px=size, direction_rad=float(rng.uniform(0, _TAU)), waveform=draw_waveform(rng, settings)),
+        Translation(
+            amplitude_px=size, direction_rad=float(rng.uniform(0, _TAU)), waveform=draw_waveform(rng, settings)
+        ),
+        Translation(
+            amplitude_px=size, direction_rad=float(rng.uniform(0, _TAU)), waveform=draw_waveform(rng, settings)
+        ),
         Rotation(
             amplitude_px=size / 3, pivot_px=centre, radius_px=math.hypot(*centre), waveform=draw_waveform(rng, settings)
         ),

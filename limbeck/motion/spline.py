@@ -32,7 +32,7 @@ def prefilter(texels: Tensor) -> Tensor:
         (C, H, W).
     """
     coefficients = np.empty(texels.shape, texels.numpy().dtype)
-    for channel, out in zip(texels.numpy(), coefficients):
+    for channel, out in zip(texels.numpy(), coefficients, strict=True):
         if channel.flat[0] == channel.flat[-1] and (channel == channel.flat[0]).all():
             out[...] = channel  # a constant, such as a background's alpha, is its own spline
         else:
@@ -110,6 +110,6 @@ def sample_shifted(
         reach = step * (count - 1) + 1
         parts = [lines[k : k + reach : step] if axis == 0 else lines[:, k : k + reach : step] for k in range(TAPS)]
         coefficients = parts[0] * taps[0]
-        for part, weight in zip(parts[1:], taps[1:]):
+        for part, weight in zip(parts[1:], taps[1:], strict=True):
             coefficients.add_(part, alpha=weight)
     return coefficients

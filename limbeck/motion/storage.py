@@ -23,20 +23,10 @@ import pyarrow as pa
 from limbeck.errors import SettingError
 
 Codec = Literal["png", "zstd", "planes"]
-ARRAY = pa.struct(
-    [
-        ("data", pa.list_(pa.binary())),
-        ("shape", pa.list_(pa.int32())),
-        ("dtype", pa.string()),
-        ("axes", pa.string()),
-        ("codec", pa.string()),
-    ]
-)
-"""Arrow type of a stored array."""
 
 
 def encode(array: np.ndarray, axes: str, codec: Codec = "zstd", level: int = 1) -> dict[str, Any]:
-    """An array as a row of type `ARRAY`.
+    """An array as a value of type `limbeck.records.ARRAY`.
 
     >>> stored = encode(np.zeros((2, 4, 4), np.float32), "THW")
     >>> stored["shape"], stored["dtype"], stored["axes"], len(stored["data"])
@@ -63,7 +53,7 @@ def encode(array: np.ndarray, axes: str, codec: Codec = "zstd", level: int = 1) 
 
 
 def decode(stored: dict[str, Any]) -> np.ndarray:
-    """The array of a row of type `ARRAY`, bit for bit.
+    """The array of a stored value, bit for bit.
 
     Raises:
         ValueError: the bytes don't fit the stated shape, or the codec is unknown.

@@ -142,7 +142,9 @@ def _noise_tile(seed: int, slope: float, finest_px: float, tile_px: int, factor:
     size[0, 0] = 0
     if tile_px % 2 == 0:
         size[tile_px // 2] = size[:, -1] = 0
-    spectrum = torch.complex(*(torch.from_numpy((part * size).astype(np.float32)) for part in (parts[:, 0], parts[:, 1])))
+    spectrum = torch.complex(
+        *(torch.from_numpy((part * size).astype(np.float32)) for part in (parts[:, 0], parts[:, 1]))
+    )
     peak = torch.fft.irfft2(spectrum, (tile_px, tile_px)).abs().max().clamp_min(1e-12)
     fine = tile_px * factor
     padded = torch.zeros((3, fine, fine // 2 + 1), dtype=spectrum.dtype)

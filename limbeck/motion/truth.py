@@ -50,7 +50,12 @@ class Tracks:
 
 
 def flow_between(
-    scene: Scene, source: Shot, target: Shot, layer_ids: Tensor, dtype: torch.dtype = torch.float32, occlusion: bool = True
+    scene: Scene,
+    source: Shot,
+    target: Shot,
+    layer_ids: Tensor,
+    dtype: torch.dtype = torch.float32,
+    occlusion: bool = True,
 ) -> Flow:
     """Flow from each of the P instants of one shot to those of another (targets may be magnified).
 
@@ -190,4 +195,3 @@ def _window(pose, canvas: Canvas, depth: int, height: int, width: int) -> tuple[
     right, bottom = np.ceil(boxes[:, 2:].max(0)).astype(int) + 1
     top, left = np.clip([top, left], 0, [height, width])
     return int(top), int(np.clip(bottom, top, height)), int(left), int(np.clip(right, left, width))
-

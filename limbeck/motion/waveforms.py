@@ -7,7 +7,7 @@ which has to stay at or below half the frame rate unless a clip says that it ali
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -186,9 +186,7 @@ class Sway(Spec):
         return (first + self.second_weight * second) / (1 + self.second_weight)
 
 
-Waveform = Annotated[
-    Ramp | Sine | Modes | Damped | Chirp | Heartbeat | Breathing | Sway, Field(discriminator="kind")
-]
+Waveform = Annotated[Ramp | Sine | Modes | Damped | Chirp | Heartbeat | Breathing | Sway, Field(discriminator="kind")]
 
 _BREATH = ((1.0, -np.pi / 2), (0.25, -np.pi / 2 + 0.6))
 
@@ -205,7 +203,7 @@ def _harmonic_sum(angle: np.ndarray, coefficients) -> np.ndarray:
     return sum(size * np.cos(order * angle + phase) for order, (size, phase) in enumerate(coefficients, 1))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _peak(name: str) -> float:
     """Largest magnitude over a period, so that the waveform's peak is 1 (to 1e-6)."""
     coefficients = _heart_coefficients() if name == "heart" else _BREATH

@@ -1,0 +1,89 @@
+"""Checks of a stored clip against its own specification."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import map_coordinates, maximum_filter, minimum_filter
+from torch import Tensor
+
+from limbeck.motion.pose import frame_times
+from limbeck.motion.render import Shot, build_scene, render
+from limbeck.motion.spec import ClipSpec
+from limbeck.motion.storage import decode, decode_part
+from limbeck.motion.truth import flow_between
+
+_LEAST_WARP = 1e-4
+"""Error of a warp by no flow below which frames hardly differ, in [0, 1]; about a fortieth of an 8-bit step."""
+
+
+def measure_pair(row: Mapping[str, Any], pictures: Mapping[str, Tensor] | None = None) -> dict[str, float | None]:
+    """Compares the first pair of a stored clip with a rendering from its specification.
+
+    Returns:
+        flow_error_px, frame_error, consistency_px and zero_flow_ratio as `filters.motion_exact` explains them; None
+        where there is nothing to compare.
+
+    Raises:
+        ValueError: a column can't be read, or the specification can't be rendered.
+    """
+    spec = ClipSpec.model_validate_json(row["clip_spec"])
+    if spec.frames < 2:
+        return {"flow_error_px": 0.0, "frame_error": 0.0, "consistency_px": None, "zero_flow_ratio": None}
+    forward = decode_part(row["flow_forward"], 0).astype(np.float64)
+    backward = decode_part(row["flow_backward"], 0).astype(np.float64)
+    ids = decode(row["layer_ids"])
+    if forward.shape != (spec.height_px, spec.width_px, 2):
+        raise ValueError(
+            f"flow_forward is {forward.shape}, the specification says {(spec.height_px, spec.width_px, 2)}"
+        )
+    scene = build_scene(spec, pictures)
+    times = frame_times(spec)
+    here, there = Shot(0, times[:1], shaken=True), Shot(0, times[1:2], shaken=True)
+    shots = [here, there, *(Shot(0, times[1:2], gain) for gain in spec.gains)]
+    frames, rendered_ids = render([scene], shots)
+    truth = flow_between(scene, here, there, rendered_ids[:1], torch.float64)
+    inside = _inside_layers(ids[0]) & ~(truth.occluded[0] | truth.outside[0]).numpy()
+    frame_error = 0.0
+    if spec.gains and spec.perturbation == ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)):
+        stored = decode(row["magnified_frames"])[:, 1]
+        frame_error = float(np.abs(stored - frames[2:].movedim(1, -1).clamp(0, 1).numpy() * 255).max())
+    clean = frames[:2].double().mean(1).numpy()
+    without, with_flow = (_warp_error(clean, flow, inside) for flow in (0 * forward, forward))
+    return {
+        "flow_error_px": float(np.abs(forward - truth.flow[0].numpy()).max()),
+        "frame_error": frame_error,
+        "consistency_px": _consistency_px(forward, backward, ids, inside),
+        "zero_flow_ratio": without / max(with_flow, 1e-9) if without > _LEAST_WARP else None,
+    }
+
+
+def _inside_layers(ids: np.ndarray, reach: int = 7) -> np.ndarray:
+    """Pixels that no outline and no border is near."""
+    same = minimum_filter(ids, reach, mode="nearest") == maximum_filter(ids, reach, mode="nearest")
+    half = reach // 2
+    same[:half], same[-half:], same[:, :half], same[:, -half:] = False, False, False, False
+    return same
+
+
+def _warp_error(clean: np.ndarray, flow: np.ndarray, where: np.ndarray) -> float:
+    """Root mean square difference of the first frame from the second one taken back along the flow."""
+    if not where.any():
+        return 0.0
+    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float64)
+    taken = map_coordinates(clean[1], [y + flow[..., 1], x + flow[..., 0]], order=5, mode="nearest")
+    return math.sqrt(float(np.mean((taken - clean[0])[where] ** 2)))
+
+
+def _consistency_px(forward: np.ndarray, backward: np.ndarray, ids: np.ndarray, where: np.ndarray) -> float | None:
+    """Largest `|F(x) + B(x + F(x))|` off outlines, in both frames."""
+    y, x = np.mgrid[: forward.shape[0], : forward.shape[1]].astype(np.float64)
+    at = [y + forward[..., 1], x + forward[..., 0]]
+    back = np.stack([map_coordinates(backward[..., axis], at, order=1, mode="nearest") for axis in (0, 1)], -1)
+    calm = map_coordinates(_inside_layers(ids[1]).astype(float), at, order=1, mode="constant") > 0.999
+    error = np.hypot(*np.moveaxis(forward + back, -1, 0))[where & calm]
+    return float(error.max()) if error.size else None
