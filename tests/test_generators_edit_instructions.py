@@ -18,6 +18,7 @@ from limbeck.loopback import Faults, LoopbackServer
 from limbeck.models.chat_endpoint import EndpointChat
 from limbeck.prompts import SHORT_EDIT, edit_answer, messages, names
 from limbeck.stage import Drop, settings_of
+from limbeck.testing import check_stage
 
 CAPTION = "a red house on a hill"
 
@@ -245,3 +246,14 @@ def test_the_taxonomy():
         for before, instruction, after in kind.examples:
             assert before != after
             assert instruction
+
+
+def test_the_contract_of_stages():
+    captions = [*(f"house {i}" for i in range(6)), "", "x" * 5000, "빨간 나무"]
+    rows = [{"id": f"r{i}", "caption": caption} for i, caption in enumerate(captions)]
+    with LoopbackServer() as server:
+        table = check_stage(
+            EditInstructions(per_caption=2), rows, models={"writer": EndpointChat(server.base_url, "m")}
+        )
+    reasons = Counter(table["reason"].to_pylist())
+    assert reasons == {None: 14, "caption_empty": 1, "caption_too_long": 1}

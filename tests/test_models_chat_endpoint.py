@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 
@@ -198,8 +199,11 @@ def test_half_a_surrogate_pair_can_be_stored():
     assert answer.text == "a ? b"
 
 
-def test_another_event_loop_gets_connections_of_its_own():
+def test_another_event_loop_gets_connections_of_its_own_and_none_stays_open(caplog):
     with LoopbackServer() as server:
         chat = EndpointChat(server.base_url, "m")
         for _ in range(2):
             assert asyncio.run(chat.complete([{"role": "user", "content": "a"}])).text
+    del chat
+    gc.collect()
+    assert "Unclosed" not in caplog.text

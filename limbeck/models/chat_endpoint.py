@@ -16,6 +16,7 @@ import os
 import random
 import time
 from collections import deque
+from collections.abc import AsyncGenerator
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -147,7 +148,7 @@ class EndpointChat:
     async def _ask(self, messages: list[dict[str, Any]], wanted: dict[str, Any]) -> Any:
         """One request, once there is a slot; the slot is free again before anybody sleeps."""
         if self._loop is not asyncio.get_running_loop():
-            self._connect()
+            await self._connect()
         async with self._slots:
             if self._fatal is not None:
                 raise self._fatal
@@ -164,7 +165,7 @@ class EndpointChat:
             # of a call's CPU on checking both against its models.
             return await self._client.post("/chat/completions", cast_to=object, body=body)
 
-    def _connect(self) -> None:
+    async def _connect(self) -> None:
         """A client for the running loop: aiohttp's connections can't move to another one."""
         self._loop = asyncio.get_running_loop()
         self._slots = asyncio.Semaphore(self.concurrency)
@@ -176,12 +177,14 @@ class EndpointChat:
             timeout=self.timeout,
             http_client=openai.DefaultAioHttpClient(trust_env=not local),  # no proxy to this machine
         )
+        self._closing = _closed_with_the_loop(self._client)
+        await anext(self._closing)
 
     async def aclose(self) -> None:
-        """Closes the connections of the running loop."""
+        """Closes the connections of the running loop; the end of `asyncio.run` does so too."""
         if self._loop is asyncio.get_running_loop():
             self._loop = None
-            await self._client.close()
+            await self._closing.aclose()
 
     def _read(self, reply: Any) -> ChatAnswer:
         try:
@@ -268,6 +271,14 @@ class EndpointChat:
 
     def _where(self) -> str:
         return f"model {self.model!r} at {self.base_url}"
+
+
+async def _closed_with_the_loop(client: openai.AsyncOpenAI) -> AsyncGenerator[None]:
+    """A started generator is closed when `asyncio.run` shuts its loop down: the only hook that a loop has."""
+    try:
+        yield
+    finally:
+        await client.close()
 
 
 def _is_limited(error: openai.APIError) -> bool:
