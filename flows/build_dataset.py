@@ -42,6 +42,7 @@ def build_dataset(
     out: str | None = None,
     sets: list[str] | None = None,
     limit: int | None = None,
+    shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
 ) -> dict[str, Any]:
     """Builds a dataset, or goes on where an earlier run stopped.
@@ -51,6 +52,7 @@ def build_dataset(
         out: the build's folder; `builds/NAME` by default.
         sets: overrides such as `pairs.samples=8`.
         limit: at most so many source rows.
+        shard: (i, n): of n runs that share the build, this is run i.
         retry_failed: opens parts that hold failed rows again.
 
     Returns:
@@ -61,7 +63,14 @@ def build_dataset(
         WorkError: the work failed; another run resumes.
     """
     made = build(
-        recipe, out, sets=sets or (), limit=limit, retry_failed=retry_failed, observer=_OBSERVER.get(), around=_as_task
+        recipe,
+        out,
+        sets=sets or (),
+        limit=limit,
+        shard=shard,
+        retry_failed=retry_failed,
+        observer=_OBSERVER.get(),
+        around=_as_task,
     )
     return {"out": str(made.path), "finished": made.finished, "kept": made.splits()}
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import build_commands, look_commands, start_commands
+from flows import build_commands, hand_on_commands, look_commands, start_commands
 from limbeck import __version__
 
 HELP = """One recipe file in, a filtered and documented dataset out.
@@ -50,8 +50,8 @@ COMMANDS = {
         "row": look_commands.row,
     },
     "Hand on": {
-        "export": look_commands.export,
-        "train-miniatures": look_commands.train_miniatures,
+        "export": hand_on_commands.export,
+        "train-miniatures": hand_on_commands.train_miniatures,
     },
 }
 for group, commands in COMMANDS.items():

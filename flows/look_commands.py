@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.command_options import AsJson, BuildFolder, NoOpen
-from flows.terminal import fact, results, show, write_json
+from flows.terminal import results, show, write_json
 
 
 def status(build: BuildFolder, as_json: AsJson = False) -> None:
@@ -86,33 +85,3 @@ def _picture(value: bytes) -> str:
             return f"{image.format} {image.width} x {image.height}, {len(value):,} bytes"
     except (UnidentifiedImageError, OSError):
         return ""
-
-
-def export(
-    build: BuildFolder,
-    format: Annotated[str, typer.Option("--format", metavar="NAME", help="diffusers or instructpix2pix.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to.", show_default="DIR/export-NAME")] = None,
-) -> None:
-    """Write what a trainer reads."""
-    import limbeck
-    from limbeck.exports import export as write
-
-    built = limbeck.open_build(build)
-    place = write(built, format, out or built.path / f"export-{format}")
-    results().print(fact("wrote", Text(str(place), style="cyan")))
-
-
-def train_miniatures(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Some of them; all by default.")] = None,
-) -> None:
-    """Train the built-in models from nothing.
-
-    On the storybook, with fixed seeds; goes on where it stopped.
-    """
-    from distill.miniatures.train_all import train
-    from limbeck.errors import RequestError
-
-    try:
-        train(names or ())
-    except ValueError as error:
-        raise RequestError(str(error)) from error

@@ -17,8 +17,8 @@ class ErrorBudget:
         self._rate, self._parts, self._source_rows = rate, parts, source_rows
         self._seen: dict[int, dict[int, tuple[int, int]]] = {}
 
-    def add(self, stage: int, stage_id: str, part: int, counts: dict[str, int]) -> None:
-        """Counts a part's rows, once.
+    def add(self, stage: int, stage_id: str, part: int, counts: dict[str, int], error: str = "") -> None:
+        """Counts a part's rows, once; `error` is one of its errors in words.
 
         Raises:
             TooManyErrors: with these the stage has more failed rows than it may have.
@@ -28,9 +28,9 @@ class ErrorBudget:
         projected = max(rows, rows * self._parts / len(seen))
         if failed > self._rate * projected:
             raise TooManyErrors(
-                f"{failed} of {rows} rows failed at {stage_id!r}",
+                f"{failed} of {rows} rows failed" + (f", as in: {error}" if error else ""),
                 expected=f"at most {self._rate:.1%} of about {projected:.0f} (run.max_error_rate)",
                 where=f"stage {stage_id}",
-                remedy="see the rows' errors above or in the log, then run the same command again: it resumes",
+                remedy="when its cause is gone, run the same command again: it resumes",
             )
         self._seen[stage] = seen

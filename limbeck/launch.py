@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"limbeck: {error}", file=sys.stderr)
         return error.exit_code
     except SystemExit as leaving:
+        if leaving.code == 130:
+            print("limbeck: interrupted; the same command goes on where this stopped", file=sys.stderr)
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     return 0
 

@@ -278,7 +278,7 @@ class _Walk:
         self, index: int, table: StageTable, key: str, rows: list[Row], made: pa.Table, handle: Handle, seconds: float
     ) -> dict[str, Any]:
         counts = _counts(rows, made, table.is_filter)
-        self.runner._budget.add(index, table.id, self.part, counts)
+        self.runner._budget.add(index, table.id, self.part, counts, _an_error(made))
         manifest = {
             "key": key, "stage": table.id, "stage_key": self.plan.stage_keys[index - 1], "counts": counts,
             "counters": dict(handle.counters), "seconds": round(seconds, 3),
@@ -307,6 +307,12 @@ def _counts(rows: Sequence[Row], table: pa.Table, is_filter: bool) -> dict[str, 
     if is_filter and counts["in"] != counts["made"] + counts["dropped"] + counts["failed"]:
         raise AssertionError(f"rows don't add up: {counts}")
     return counts
+
+
+def _an_error(table: pa.Table) -> str:
+    """What went wrong with the first row that failed, in words."""
+    failed = table.filter(pc.fill_null(pc.starts_with(table["reason"], ERROR), False)).slice(0, 1).to_pylist()
+    return f"{failed[0]['id']}: {failed[0]['detail']}" if failed else ""
 
 
 def _flat(results: Iterable[Any]) -> Iterable[Any]:

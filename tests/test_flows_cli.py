@@ -144,6 +144,7 @@ def test_more_failures_than_allowed_is_1(tmp_path, capsys):
     code, _, err = run(capsys, "run", recipe, "--out", tmp_path / "out", "--direct")
     assert code == 1
     assert "max_error_rate" in err
+    assert "can't read 'broken" in err  # what went wrong, not only how often
     assert "Traceback" not in err
 
 
