@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ import jinja2
 import tomli_w
 import yaml
 
-from limbeck.column_words import ABOUT
+from limbeck.card_words import ABOUT, limits, words_of
 from limbeck.report.truth import Truth, read
-from limbeck.summary import Summary, Threshold, size_category
+from limbeck.summary import Summary, Threshold, share, size_category
 
 if TYPE_CHECKING:
     from limbeck.built import Build
@@ -52,14 +52,14 @@ def card(summary: Summary, truth: Truth | None = None, *, source_pictures: bool 
         truth: edit success, where it was measured.
         source_pictures: whether the pictures before the edit came with the source.
     """
-    pairs = summary.record == PICTURES
     return (
         _environment()
         .get_template("card.md.j2")
         .render(
             s=summary,
             truth=truth,
-            pairs=pairs,
+            pairs=summary.record == PICTURES,
+            words=words_of(summary.record),
             source_pictures=source_pictures,
             front=front_matter(summary),
             trainer_flags=trainer_flags(summary.name),
@@ -73,15 +73,17 @@ def card(summary: Summary, truth: Truth | None = None, *, source_pictures: bool 
 
 def front_matter(summary: Summary) -> str:
     """The YAML that the Hub reads: licence, tasks, size, and which files are which split."""
-    pairs = summary.record == PICTURES
-    files = [{"split": name, "path": f"data/{name}-*"} for name in summary.splits] or [{"split": "train", "path": "data/train-*"}]
+    words = words_of(summary.record)
+    files = [{"split": name, "path": f"data/{name}-*"} for name in summary.splits] or [
+        {"split": "train", "path": "data/train-*"}
+    ]
     front: dict[str, Any] = {
         "pretty_name": " ".join(summary.title.split()),
         "license": summary.license,
         "language": list(summary.languages),
-        "task_categories": ["image-to-image", "text-to-image"] if pairs else ["text-generation"],
+        "task_categories": list(words.tasks),
         "size_categories": [size_category(summary.kept)],
-        "tags": list(dict.fromkeys(["synthetic", "limbeck", *(["image-editing", "instruct-pix2pix"] if pairs else []), *summary.tags])),
+        "tags": list(dict.fromkeys(["synthetic", "limbeck", *words.tags, *summary.tags])),
         "configs": [{"config_name": "default", "data_files": files}],
     }
     return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
@@ -95,46 +97,15 @@ def trainer_flags(dataset: str, original: str = "original_image", edited: str = 
     )
 
 
-def limits(summary: Summary, truth: Truth | None = None) -> Iterator[str]:
-    """What somebody who uses the dataset has to know, as far as it shows in the numbers."""
-    if summary.kept == 0:
-        yield "**No row was kept.** The thresholds and reasons above say why."
-        return
-    kept = [(y.name, y.kept) for y in summary.by_type]
-    if kept and len(kept) > 1:
-        most, least = max(kept, key=lambda item: item[1]), min(kept, key=lambda item: item[1])
-        yield (
-            f"Kinds of edit are uneven: {_line(most[0])} makes up {share(most[1], summary.kept)} of the kept rows, "
-            f"{_line(least[0])} {share(least[1], summary.kept)}."
-        )
-    if any(stage.kind == "filter" for stage in summary.stages):
-        yield (
-            "What was kept is what the filters favour: edits that they see badly (small ones, or kinds that they score low) "
-            "are rarer here than among the rows that were made, and the filters' mistakes are in the data."
-        )
-    if truth is None and summary.record == PICTURES:
-        yield "How many edits really happened was not measured for this build; look at `report/index.html`, and at the rows."
-    elif truth is not None:
-        yield f"About {share(truth.after.n - truth.after.right, truth.after.n)} of the kept pairs are not what their instruction says."
-    if any("storybook" in name for name in summary.sources):
-        yield "The scenes are those of a simulated picture book: a small world, drawn. Nothing learnt from it alone carries over to photographs."
-    if summary.models:
-        yield "The models' own biases, of what people, places and things look like, are passed on; nothing was done against them here."
-    else:
-        yield "No model took part in making it."
-    yield f"Texts are in {', '.join(summary.languages)}. No check for personal data or unsafe content was made beyond the stages above."
+def _kind(kind: str) -> str:
+    """A column's type in a word or two.
 
-
-def share(part: int, whole: int) -> str:
-    """A share in percent.
-
-    >>> share(1, 3), share(1, 400), share(0, 0)
-    ('33%', '0.2%', '–')
+    >>> _kind("float"), _kind("list<item: struct<x: float>>"), _kind("list<item: string>")
+    ('float32', 'list of structs', 'list of strings')
     """
-    if not whole:
-        return "–"
-    percent = 100 * part / whole
-    return f"{percent:.0f}%" if percent >= 10 or percent == 0 else f"{percent:.1f}%"
+    if inner := re.match(r"(?:large_)?list<\w+: (.*)>$", kind):
+        return f"list of {_kind(inner[1])}s"
+    return "struct" if kind.startswith("struct<") else {"float": "float32", "double": "float64"}.get(kind, kind)
 
 
 def _about(name: str) -> str:
@@ -164,6 +135,7 @@ def _environment() -> jinja2.Environment:
         "cell": _cell,
         "line": _line,
         "toml": _toml,
+        "kind": _kind,
     }
     environment.globals |= {"share": share, "overrides": _overrides, "mostly": _mostly}
     return environment

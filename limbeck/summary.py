@@ -101,7 +101,11 @@ class Cost:
         ('1.50 EUR', 'nothing', 'no price given')
         """
         if self.amount is not None and (self.amount or self.requests):
-            return f"{self.amount:,.2f} {self.currency}" if self.amount >= 0.01 or not self.amount else f"under 0.01 {self.currency}"
+            return (
+                f"{self.amount:,.2f} {self.currency}"
+                if self.amount >= 0.01 or not self.amount
+                else f"under 0.01 {self.currency}"
+            )
         return "no price given" if self.requests else "nothing"
 
 
@@ -162,7 +166,9 @@ class Summary:
         return tuple(s for s in self.stages if s.kind == "generator")
 
 
-def yields(kinds: Sequence[str | None], kept: np.ndarray, failed: np.ndarray, reasons: Mapping[str, np.ndarray]) -> tuple[GroupYield, ...]:
+def yields(
+    kinds: Sequence[str | None], kept: np.ndarray, failed: np.ndarray, reasons: Mapping[str, np.ndarray]
+) -> tuple[GroupYield, ...]:
     """What became of the rows of each kind, the most frequent kind first.
 
     Args:
@@ -176,7 +182,9 @@ def yields(kinds: Sequence[str | None], kept: np.ndarray, failed: np.ndarray, re
     ...     {"copy": np.array([False, True, False])})]
     [('add', 2, 1, 0, {'copy': 1}), ('unknown', 1, 0, 1, {})]
     """
-    names, codes = np.unique(np.array([kind or "unknown" for kind in kinds], dtype=object).astype(str), return_inverse=True)
+    names, codes = np.unique(
+        np.array([kind or "unknown" for kind in kinds], dtype=object).astype(str), return_inverse=True
+    )
 
     def count(mask: np.ndarray) -> list[int]:
         return np.bincount(codes[mask], minlength=len(names)).tolist()
@@ -201,3 +209,15 @@ def size_category(rows: int) -> str:
     names = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
     power = min(len(str(rows)) - 4, len(names) - 2)
     return f"{names[power]}<n<{names[power + 1]}" if rows < 10**12 else "n>1T"
+
+
+def share(part: int, whole: int) -> str:
+    """A share in percent.
+
+    >>> share(1, 3), share(1, 400), share(0, 0)
+    ('33%', '0.2%', '–')
+    """
+    if not whole:
+        return "–"
+    percent = 100 * part / whole
+    return f"{percent:.0f}%" if percent >= 10 or percent == 0 else f"{percent:.1f}%"

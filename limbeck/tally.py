@@ -78,10 +78,18 @@ def stage_counts(build: Build) -> tuple[StageCount, ...]:
             about = describe(type(table.stage)).summary
         found.append(
             StageCount(
-                id=count.stage, use=use, kind=kind, rows_in=count.rows, rows_out=count.kept, dropped=count.dropped,
-                failed=count.failed, reasons={r: n for r, n in count.reasons.items() if not r.startswith(ERROR)},
-                about=about, seconds=work.pop("seconds", None), counters=work,
-            )  # fmt: skip
+                id=count.stage,
+                use=use,
+                kind=kind,
+                rows_in=count.rows,
+                rows_out=count.kept,
+                dropped=count.dropped,
+                failed=count.failed,
+                reasons={r: n for r, n in count.reasons.items() if not r.startswith(ERROR)},
+                about=about,
+                seconds=work.pop("seconds", None),
+                counters=work,
+            )
         )
     return tuple(found)
 
@@ -141,7 +149,9 @@ def thresholds(recipe: Recipe) -> Iterator[Threshold]:
         about = {setting.name: setting.doc for setting in describe(type(table.stage)).settings}
         for setting in decision_settings(table.stage):
             if own[setting] is not None:
-                yield Threshold(table.id, setting, own[setting], tuple(_overrides(table, setting, own)), about.get(setting, ""))
+                yield Threshold(
+                    table.id, setting, own[setting], tuple(_overrides(table, setting, own)), about.get(setting, "")
+                )
 
 
 def _overrides(table: StageTable, setting: str, own: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
@@ -182,7 +192,9 @@ def _values(outcome: Outcome, column: str) -> dict[str, int]:
     if source.field(column) is None:
         return {}
     counts = source.column(column).drop_null().value_counts().to_pylist()
-    return {each["values"]: each["counts"] for each in sorted(counts, key=lambda each: (-each["counts"], each["values"]))}
+    return {
+        each["values"]: each["counts"] for each in sorted(counts, key=lambda each: (-each["counts"], each["values"]))
+    }
 
 
 def _devices(lock: Mapping[str, Any]) -> Iterator[str]:

@@ -36,7 +36,8 @@ class Squares(Generator):
     reads: ClassVar = columns("caption")
     writes: ClassVar = columns(
         "original_prompt", "original_image", "edit_prompt", "edited_prompt", "edited_image", "edit_type",
-        "clip_sim_source", "clip_sim_target", "clip_sim_dir", "clip_sim_image", "seed", "shared_fraction", "guidance_scale",
+        "clip_sim_source", "clip_sim_target", "clip_sim_dir", "clip_sim_image", "seed", "shared_fraction",
+        "guidance_scale",
     )
     reasons: ClassVar = ("too_short",)
 
@@ -117,7 +118,7 @@ part_rows = 4
 max_error_rate = 0.5
 """
 
-CAPTIONS = ["a square of colour {}".format(i) for i in range(10)]
+CAPTIONS = [f"a square of colour {i}" for i in range(10)]
 
 
 def small_build(folder: Path, captions: list[str] | None = None, keep: str = "all") -> limbeck.Build:

@@ -1,10 +1,10 @@
 """What a person looks at first: one HTML file that works offline and sends nothing anywhere.
 
-    data       what the report shows, as plain values
-    collect    fills it from a build; `sample` chooses rows, `shelf` and `pixels` fetch them, `spread` counts scores
-    truth      edit success, where an evaluation has left it
-    figures    geometry of histograms and curves
-    page       the HTML, with limbeck/templates/report.html.j2
+data       what the report shows, as plain values
+collect    fills it from a build; `sample` chooses rows, `shelf` and `pixels` fetch them, `spread` counts scores
+truth      edit success, where an evaluation has left it
+figures    geometry of histograms and curves
+page       the HTML, with limbeck/templates/report.html.j2
 """
 
 from __future__ import annotations

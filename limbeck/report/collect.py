@@ -43,15 +43,22 @@ def collect(build: Build) -> ReportData:
     alive = np.flatnonzero(level.verdicts.alive)
     gone = np.flatnonzero((level.verdicts.ended_by >= 0) & ~level.verdicts.failed)
     kept = shelf.pairs(_evenly(level, alive, lambda where: _edit_types(level, where), KEPT))
-    tried = shelf.pairs(_evenly(level, gone, lambda where: [r[0] if r else "" for r in reasons_of(level, where)], 2 * DROPPED))
-    dropped = sorted(tried, key=lambda pair: not (pair.before or pair.after))[:DROPPED]  # rejects may have lost their pictures
+    tried = shelf.pairs(
+        _evenly(level, gone, lambda where: [r[0] if r else "" for r in reasons_of(level, where)], 2 * DROPPED)
+    )
+    dropped = sorted(tried, key=lambda pair: not (pair.before or pair.after))[
+        :DROPPED
+    ]  # rejects may have lost their pictures
     return ReportData(
         summary=tally(build),
         kept=tuple(kept),
         dropped=tuple(dropped),
-        histograms=tuple(_with_pairs(h, of, shelf) if of is level else h for of in outcome.levels for h in histograms(outcome, of)),
+        histograms=tuple(
+            _with_pairs(h, of, shelf) if of is level else h for of in outcome.levels for h in histograms(outcome, of)
+        ),
         failures=tuple(_failures(outcome)),
         truth=truth.read(build.path / "report" / "truth.json"),
+        pictures=any(level.frame.field(name) is not None for name in ("original_image", "edited_image")),
         pixelated=_small([*kept, *dropped]),
     )
 

@@ -108,6 +108,7 @@ class ReportData:
         histograms: of every score that a filter decides on.
         failures: the first of them; `summary.failed` counts all.
         truth: edit success where the truth is known (`report/truth.json`), see `limbeck.report.truth`.
+        pictures: whether rows have pictures at all.
         pixelated: whether pictures are small enough to be shown enlarged, pixel by pixel.
     """
 
@@ -117,4 +118,5 @@ class ReportData:
     histograms: tuple[ScoreHistogram, ...] = ()
     failures: tuple[Failure, ...] = ()
     truth: Truth | None = None
+    pictures: bool = True
     pixelated: bool = False

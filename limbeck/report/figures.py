@@ -37,7 +37,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A threshold: `anchor` is the side of the line on which its label has room; a `partial` one is for some rows only."""
+    """A threshold: `anchor` is the side on which its label has room; a `partial` one is for some rows only."""
 
     x: float
     label: str
@@ -88,6 +88,7 @@ def nice_ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:
 def histogram(h: ScoreHistogram) -> HistogramFigure:
     """Positions of a histogram's bars, its axis and its thresholds.
 
+    >>> from limbeck.report.data import Bound
     >>> figure = histogram(ScoreHistogram("s", (0.0, 0.5, 1.0), (3, 1), (1, 0), (Bound("f", "min", 0.5),)))
     >>> [(bar.x, bar.kept_height, bar.dropped_height) for bar in figure.bars]
     [(0.0, 75.0, 25.0), (50.0, 25.0, 0.0)]
@@ -108,7 +109,15 @@ def histogram(h: ScoreHistogram) -> HistogramFigure:
         kept_height, dropped_height = (round(100 * n / top, 4) for n in (kept, dropped))
         words = f"{a:.3g} to {b:.3g}: {kept:,} kept, {dropped:,} dropped"
         bars.append(
-            Bar(at(a), round(at(b) - at(a), 4), 100 - kept_height, kept_height, 100 - kept_height - dropped_height, dropped_height, words)
+            Bar(
+                at(a),
+                round(at(b) - at(a), 4),
+                100 - kept_height,
+                kept_height,
+                100 - kept_height - dropped_height,
+                dropped_height,
+                words,
+            )
         )
     ticks = tuple(Tick(at(value), f"{value:g}") for value in nice_ticks(low, high))
     lines = tuple(
@@ -116,7 +125,9 @@ def histogram(h: ScoreHistogram) -> HistogramFigure:
         for row, bound in enumerate(h.bounds)
     )
     whole = [bound for bound in h.bounds if bound.only in (None, h.only)]
-    return HistogramFigure(tuple(bars), ticks, lines, tuple(_shade(at(bound.value), bound.side) for bound in whole), top)
+    return HistogramFigure(
+        tuple(bars), ticks, lines, tuple(_shade(at(bound.value), bound.side) for bound in whole), top
+    )
 
 
 def _shade(x: float, side: str) -> tuple[float, float]:

@@ -60,7 +60,13 @@ def html(data: ReportData) -> str:
     return (
         _environment()
         .get_template("report.html.j2")
-        .render(d=data, s=data.summary, css=(TEMPLATES / "report.css").read_text(encoding="utf-8"), script=script, digest=digest)
+        .render(
+            d=data,
+            s=data.summary,
+            css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+            script=script,
+            digest=digest,
+        )
     )
 
 
@@ -94,7 +100,7 @@ def _environment() -> jinja2.Environment:
 
 
 def data_url(data: bytes | None) -> str:
-    """A picture as a data URL; small ones as they are, larger ones as a thumbnail; empty where there is none to show."""
+    """A picture as a data URL: small ones as they are, larger ones as thumbnails; empty where none can be shown."""
     picture = decode(data)
     if isinstance(picture, Fault):
         return ""

@@ -46,7 +46,9 @@ def evenly(candidates: Iterable[tuple[int, Hashable, Hashable]], most: int) -> l
     return found[:most]
 
 
-def nearest(values: np.ndarray, threshold: float, side: str, where: np.ndarray, most: int) -> tuple[list[int], list[int]]:
+def nearest(
+    values: np.ndarray, threshold: float, side: str, where: np.ndarray, most: int
+) -> tuple[list[int], list[int]]:
     """Rows just below and just above a threshold, nearest first.
 
     Args:

@@ -50,7 +50,9 @@ class Shelf:
         for part, here in by_part.items():
             rows.update(zip(here, self._rows(part, [ids[i] for i in here]), strict=True))
         reasons = reasons_of(self._level, np.asarray(where, dtype=np.int64))
-        return [self._pair(rows[i], position, why) for i, (position, why) in enumerate(zip(where, reasons, strict=True))]
+        return [
+            self._pair(rows[i], position, why) for i, (position, why) in enumerate(zip(where, reasons, strict=True))
+        ]
 
     def _frame(self, part: int) -> Frame:
         if part not in self._frames:
@@ -62,7 +64,9 @@ class Shelf:
     def _rows(self, part: int, ids: Sequence[str]) -> list[dict[str, Any]]:
         stages, folder = self._build.recipe.stages, self._build.folder
         frame = self._frame(part)
-        where = pc.index_in(pa.array(ids, pa.string()), value_set=frame.ids).to_numpy(zero_copy_only=False).astype(np.int64)
+        where = (
+            pc.index_in(pa.array(ids, pa.string()), value_set=frame.ids).to_numpy(zero_copy_only=False).astype(np.int64)
+        )
         names = [name for name in (*_TEXTS, *self._scores, *PROVENANCE) if frame.field(name) is not None]
         rows = frame.rows(names, where)
         made_by = [0, *(i for i, table in enumerate(stages, 1) if not table.is_filter)]

@@ -52,7 +52,9 @@ def bounds(table: StageTable) -> Iterator[tuple[str, Bound]]:
     own = {field.name for field in table.stage.writes}
     base = table.stage.bounds()
     variants: list[tuple[tuple[str, str] | None, dict]] = [(None, base)]
-    variants += [((column, value), stage.bounds()) for column, values in table.by.items() for value, stage in values.items()]
+    variants += [
+        ((column, value), stage.bounds()) for column, values in table.by.items() for value, stage in values.items()
+    ]
     for only, of_variant in variants:
         for name, pair in of_variant.items():
             stored = table.stored_name(name) if name in own else name
@@ -80,7 +82,9 @@ def histogram(level: Level, name: str, cuts: Sequence[Bound]) -> ScoreHistogram 
 
     def spread(where: np.ndarray, only: tuple[str, str] | None, drawn: Sequence[Bound]) -> ScoreHistogram:
         kept, dropped = (np.histogram(values[where[mask]], edges)[0] for mask in (alive[where], ~alive[where]))
-        return ScoreHistogram(name, tuple(edges.tolist()), tuple(kept.tolist()), tuple(dropped.tolist()), tuple(drawn), only)
+        return ScoreHistogram(
+            name, tuple(edges.tolist()), tuple(kept.tolist()), tuple(dropped.tolist()), tuple(drawn), only
+        )
 
     parts = []
     for only in dict.fromkeys(bound.only for bound in cuts if bound.only):
