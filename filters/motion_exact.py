@@ -22,9 +22,9 @@ class MotionExact(Filter):
     `flow_error_px`: largest difference of the stored forward flow from the one computed in float64.
     `frame_error`: largest difference of the first magnified frames, in 8-bit steps. `consistency_px`: largest
     `|F(x) + B(x + F(x))|` where the point is seen in both frames and lies inside its layer, B interpolated on its grid.
-    `zero_flow_ratio`: how well the stored flow explains the clean frames, as the error of a warp by no flow over the
-    error of a warp by the stored flow; a flow that is half, double, flipped or swapped brings it down, to about 1.
-    Clips that hardly move have none.
+    `zero_flow_ratio`: how well the stored flow explains what is seen, as the mismatch of the scene at x in one frame
+    and at x in the next, over that at x and at x + flow; a true flow has hundreds, a half, double, flipped or swapped
+    one about 1. Clips that hardly move have none.
     """
 
     name: ClassVar = "motion_exact"
@@ -39,8 +39,8 @@ class MotionExact(Filter):
     """Largest error of a magnified frame, in steps of 1/255."""
     max_consistency_px: Annotated[float, Decision(), Ge(0)] = 0.05
     """Largest error of going forward and back; what interpolating the stored grid costs is in it."""
-    min_zero_flow_ratio: Annotated[float, Decision(), Ge(0)] = 2.0
-    """Least ratio of the errors of no flow and of the stored flow."""
+    min_zero_flow_ratio: Annotated[float, Decision(), Ge(0)] = 10.0
+    """Least ratio of the mismatches with no flow and with the stored flow."""
 
     def score(self, rows: list[Row], run: Run) -> list[Row]:
         """Renders again and compares."""

@@ -22,7 +22,7 @@ from limbeck.decisions import Verdicts, settle
 from limbeck.frames import Frame
 from limbeck.outcome import Outcome
 from limbeck.recipe import DatasetTable, Recipe
-from limbeck.records import COLUMNS, PICTURE, is_image, is_images, published
+from limbeck.records import ARRAY, COLUMNS, PICTURE, is_image, is_images, published
 from limbeck.schema import StageTable
 from limbeck.stage import scores
 
@@ -140,7 +140,7 @@ def _published(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
         counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
         offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
         return pa.ListArray.from_arrays(offsets, pictures, type=kind, mask=pc.is_null(column))
-    if not pa.types.is_struct(kind):
+    if kind != PICTURE:
         return column.cast(kind)
     paths = pa.nulls(len(column), pa.string())
     return pa.StructArray.from_arrays([column, paths], fields=list(kind), mask=pc.is_null(column))
@@ -151,7 +151,7 @@ class _Shards:
 
     def __init__(self, folder: Path, split: str, schema: pa.Schema) -> None:
         self._folder, self._split, self._schema = folder, split, schema
-        self._group = store.ROW_GROUP_ROWS if any(is_image(f) or is_images(f) for f in schema) else 1000
+        self._group = store.ROW_GROUP_ROWS if any(is_image(f) or is_images(f) or f.type == ARRAY for f in schema) else 1000
         self._pending: list[pa.Table] = []
         self._shards: list[Path] = []
         self._writer: pq.ParquetWriter | None = None

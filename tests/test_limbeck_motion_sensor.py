@@ -113,7 +113,8 @@ def test_rolling_shutter_gives_every_row_its_own_time():
 def test_drift_and_perturbation_change_brightness_as_written():
     clip = ClipSpec(
         width_px=8, height_px=8, frames=3, fps=(4, 1), layers=(Layer(texture=Plain(colour=(0.2, 0.4, 0.6))),),
-        sensor=Sensor(drift=Sine(frequency_hz=1.0), drift_amplitude=0.1), perturbation=((0.5, 1.0, 1.0), (0.0, 0.1, 0.0)),
+        sensor=Sensor(drift=Sine(frequency_hz=1.0), drift_amplitude=0.1),
+        perturbation=((0.5, 1.0, 1.0), (0.0, 0.1, 0.0)),
     )  # fmt: skip
     plain = torch.tensor([0.2, 0.4, 0.6])[:, None, None].expand(3, 1, 3, 8, 8)
     drifted = expose(clip, plain.contiguous())

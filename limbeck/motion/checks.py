@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +10,14 @@ import torch
 from scipy.ndimage import map_coordinates, maximum_filter, minimum_filter
 from torch import Tensor
 
-from limbeck.motion.pose import frame_times
-from limbeck.motion.render import Shot, build_scene, render
+from limbeck.motion.pose import frame_times, layer_pose
+from limbeck.motion.render import Scene, Shot, build_scene, render
 from limbeck.motion.spec import ClipSpec
 from limbeck.motion.storage import decode, decode_part
-from limbeck.motion.truth import flow_between
+from limbeck.motion.truth import flow_between, layer_rgba
 
-_LEAST_WARP = 1e-4
-"""Error of a warp by no flow below which frames hardly differ, in [0, 1]; about a fortieth of an 8-bit step."""
+_LEAST_CHANGE = 1e-5
+"""Root mean square change of brightness, in [0, 1], below which two frames are the same for float32 textures."""
 
 
 def measure_pair(row: Mapping[str, Any], pictures: Mapping[str, Tensor] | None = None) -> dict[str, float | None]:
@@ -52,13 +51,12 @@ def measure_pair(row: Mapping[str, Any], pictures: Mapping[str, Tensor] | None =
     if spec.gains and spec.perturbation == ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)):
         stored = decode(row["magnified_frames"])[:, 1]
         frame_error = float(np.abs(stored - frames[2:].movedim(1, -1).clamp(0, 1).numpy() * 255).max())
-    clean = frames[:2].double().mean(1).numpy()
-    without, with_flow = (_warp_error(clean, flow, inside) for flow in (0 * forward, forward))
+    without, with_flow = (_mismatch(scene, here, there, flow, inside) for flow in (0 * forward, forward))
     return {
         "flow_error_px": float(np.abs(forward - truth.flow[0].numpy()).max()),
         "frame_error": frame_error,
         "consistency_px": _consistency_px(forward, backward, ids, inside),
-        "zero_flow_ratio": without / max(with_flow, 1e-9) if without > _LEAST_WARP else None,
+        "zero_flow_ratio": without / max(with_flow, 1e-9) if without > _LEAST_CHANGE else None,
     }
 
 
@@ -70,13 +68,29 @@ def _inside_layers(ids: np.ndarray, reach: int = 7) -> np.ndarray:
     return same
 
 
-def _warp_error(clean: np.ndarray, flow: np.ndarray, where: np.ndarray) -> float:
-    """Root mean square difference of the first frame from the second one taken back along the flow."""
+def _mismatch(scene: Scene, here: Shot, there: Shot, flow: np.ndarray, where: np.ndarray) -> float:
+    """Root mean square difference between what is seen at x in one frame and at x + flow in the other.
+
+    Both are looked up in the continuous scene, so that no interpolation of frames blurs the comparison. Colour pulses
+    are left out.
+    """
     if not where.any():
         return 0.0
-    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float64)
-    taken = map_coordinates(clean[1], [y + flow[..., 1], x + flow[..., 0]], order=5, mode="nearest")
-    return math.sqrt(float(np.mean((taken - clean[0])[where] ** 2)))
+    y, x = (torch.from_numpy(part.astype(np.float64)) for part in np.nonzero(where))
+    step = torch.from_numpy(flow[where])
+    first = scene_at(scene, here, x[None], y[None])
+    second = scene_at(scene, there, (x + step[:, 0])[None], (y + step[:, 1])[None])
+    return float((first - second).square().mean().sqrt())
+
+
+def scene_at(scene: Scene, shot: Shot, x: Tensor, y: Tensor) -> Tensor:
+    """(J, ..., 3) colour of the continuous scene at positions (J, ...), pulses apart."""
+    colour = torch.zeros((*x.shape, 3), dtype=x.dtype)
+    for depth in range(len(scene.canvases)):
+        pose = layer_pose(scene.clip, depth, shot.times_s, shot.gain, shot.shaken)
+        rgba = layer_rgba(scene, depth, pose, x, y)
+        colour = rgba[..., :3] + (1 - rgba[..., 3:]) * colour
+    return colour
 
 
 def _consistency_px(forward: np.ndarray, backward: np.ndarray, ids: np.ndarray, where: np.ndarray) -> float | None:

@@ -41,6 +41,9 @@ SUBSETS: dict[str, str] = {
 WAVEFORMS = ("sine", "modes", "damped", "chirp", "heartbeat", "breathing", "sway")
 
 Range = tuple[float, float]
+_RANGES = (
+    "objects", "object_radius", "amplitude_px", "gain", "pulse_amplitude", "shake_px", "shot", "read", "flicker",
+)  # fmt: skip
 
 
 class ClipSettings(Spec):

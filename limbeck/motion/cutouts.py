@@ -69,7 +69,7 @@ def picture_texels(layer: Layer, index: int, box, factor: int, pictures: Picture
     if not cut_out and (size[0] < height or size[1] < width):
         raise SettingError(
             f"{name} covers {size[1] // factor} x {size[0] // factor} px",
-            expected=f"at least {math.ceil(width / factor)} x {math.ceil(height / factor)} px (the layer and its motion)",
+            expected=f"at least {math.ceil(width / factor)} x {math.ceil(height / factor)} px (layer and motion)",
             where=where,
             remedy="take a larger picture, raise its scale, or make the clip smaller",
         )

@@ -1,10 +1,9 @@
 """Clips for programs that already exist. Each format states what it loses.
 
-| format | holds | precision |
-|---|---|---|
-| oh2018 | three frames, a magnified one and alpha, as deep_motion_mag's training code reads them | 8 bits a colour; of longer clips the first two frames; alpha = gain_total - 1 |
-| flo | Middlebury flow files | float32: 1e-9 px at 0.01 px, 2e-6 px at 30 px; no mask, so occluded flow is in it |
-| tap | TAP-Vid tracks | float32 positions: 3e-5 px at 384 px; corners, not centres, are the origin (+0.5) |
+oh2018  three frames, a magnified one and alpha, as deep_motion_mag's training code reads them.
+        8 bits a colour; of longer clips the first two frames; alpha = gain_total - 1
+flo     Middlebury flow files. float32: 1e-9 px at 0.01 px, 2e-6 px at 30 px. No mask: occluded flow is in it
+tap     TAP-Vid tracks. float32 positions: 3e-5 px at 384 px; the origin is a corner, not a centre (+0.5)
 """
 
 from __future__ import annotations

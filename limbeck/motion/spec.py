@@ -210,6 +210,7 @@ class ClipSpec(Spec):
 
     @property
     def frame_rate(self) -> Fraction:
+        """Frames a second."""
         return Fraction(*self.fps)
 
     @property

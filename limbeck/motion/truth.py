@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limbeck.motion.boxes import seen_boxes
-from limbeck.motion.pose import frame_times, layer_pose
+from limbeck.motion.pose import Pose, frame_times, layer_pose
 from limbeck.motion.render import Scene, Shot
 from limbeck.motion.spline import MARGIN, sample
 from limbeck.motion.textures import Canvas
@@ -68,7 +68,7 @@ def flow_between(
     count, height, width = layer_ids.shape
     flow = torch.zeros((count, height, width, 2), dtype=dtype, device=device)
     occluded = torch.zeros((count, height, width), dtype=torch.bool, device=device)
-    for depth, canvas in enumerate(scene.canvases):
+    for depth, canvas in enumerate(scene.canvases if count else ()):
         start = layer_pose(clip, depth, source.times_s, source.gain, source.shaken)
         end = layer_pose(clip, depth, target.times_s, target.gain, target.shaken)
         top, bottom, left, right = _window(start, canvas, depth, height, width)
@@ -99,12 +99,14 @@ def covered(scene: Scene, shot: Shot, depth: int, x: Tensor, y: Tensor) -> Tenso
         near = (x >= left) & (x <= right) & (y >= top) & (y <= bottom) & ~hidden
         for j in torch.nonzero(near.flatten(1).any(1)).flatten().tolist():
             at = near[j]
-            hidden[j, at] = layer_alpha(scene, nearer, pose.take([j]), x[j, at][None], y[j, at][None])[0] >= 0.5
+            hidden[j, at] = (
+                layer_rgba(scene, nearer, pose.take([j]), x[j, at][None], y[j, at][None])[0, ..., 3] >= 0.5
+            )
     return hidden
 
 
-def layer_alpha(scene: Scene, depth: int, pose, x: Tensor, y: Tensor) -> Tensor:
-    """Alpha of one layer at positions (J, ...) of the frame."""
+def layer_rgba(scene: Scene, depth: int, pose: Pose, x: Tensor, y: Tensor) -> Tensor:
+    """(J, ..., 4) premultiplied colour and alpha of one layer at positions (J, ...) of the frame, pulse apart."""
     canvas = scene.canvases[depth]
     vx, vy = pose.backward(x, y)
     coefficients = canvas.coefficients.to(x.dtype)
@@ -120,7 +122,7 @@ def layer_alpha(scene: Scene, depth: int, pose, x: Tensor, y: Tensor) -> Tensor:
         (whole_x.int() - canvas.origin[0]) * canvas.oversampling + MARGIN,
         (y - whole_y + vy) * canvas.oversampling,
         (x - whole_x + vx) * canvas.oversampling,
-    )[..., 3]
+    )
 
 
 def soft_alpha(scene: Scene, shot: Shot, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -135,7 +137,7 @@ def soft_alpha(scene: Scene, shot: Shot, dtype: torch.dtype = torch.float32) -> 
         top, bottom, left, right = _window(pose, scene.canvases[depth], depth, clip.height_px, clip.width_px)
         y = torch.arange(top, bottom, dtype=dtype, device=device)[None, :, None].expand(count, -1, right - left)
         x = torch.arange(left, right, dtype=dtype, device=device)[None, None, :].expand(count, bottom - top, -1)
-        alpha[:, depth, top:bottom, left:right] = layer_alpha(scene, depth, pose, x, y)
+        alpha[:, depth, top:bottom, left:right] = layer_rgba(scene, depth, pose, x, y)[..., 3]
     return alpha
 
 
@@ -186,7 +188,7 @@ def consistency_px(forward: Flow, backward_at: Tensor) -> Tensor:
     return torch.where(forward.occluded | forward.outside, torch.nan, error)
 
 
-def _window(pose, canvas: Canvas, depth: int, height: int, width: int) -> tuple[int, int, int, int]:
+def _window(pose: Pose, canvas: Canvas, depth: int, height: int, width: int) -> tuple[int, int, int, int]:
     """Rows and columns of the frame in which a layer is seen at any instant: top, bottom, left, right."""
     if depth == 0:
         return 0, height, 0, width

@@ -7,11 +7,13 @@ which has to stay at or below half the frame rate unless a clip says that it ali
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
+from typing_extensions import override
 
 from limbeck.motion.frozen import Spec
 
@@ -19,7 +21,20 @@ _TAU = 2 * np.pi
 _HEART_HARMONICS = 5
 
 
-class Ramp(Spec):
+class UnitWave(Spec, ABC):
+    """A unit function of time."""
+
+    @property
+    @abstractmethod
+    def highest_frequency_hz(self) -> float:
+        """Nothing in it is faster."""
+
+    @abstractmethod
+    def value(self, time_s: np.ndarray) -> np.ndarray:
+        """In [-1, 1], at times of any shape, float64."""
+
+
+class Ramp(UnitWave):
     """From 0 to 1 in `duration_s`, then still: the two-frame displacement of Oh et al. (2018)."""
 
     kind: Literal["ramp"] = "ramp"
@@ -31,14 +46,16 @@ class Ramp(Spec):
         return 0.0
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return 0.0
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         return np.clip(np.asarray(time_s, np.float64) / self.duration_s, 0.0, 1.0)
 
 
-class Sine(Spec):
+class Sine(UnitWave):
     """`sin(2 pi f t + phase)`."""
 
     kind: Literal["sine"] = "sine"
@@ -46,9 +63,11 @@ class Sine(Spec):
     phase_rad: float = 0.0
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return self.frequency_hz
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         return np.sin(_TAU * self.frequency_hz * np.asarray(time_s, np.float64) + self.phase_rad)
 
@@ -61,7 +80,7 @@ class Partial(Spec):
     phase_rad: float = 0.0
 
 
-class Modes(Spec):
+class Modes(UnitWave):
     """A weighted sum of sines, divided by the sum of the weights: several modes, or hand tremor."""
 
     kind: Literal["modes"] = "modes"
@@ -73,16 +92,18 @@ class Modes(Spec):
         return max(self.partials, key=lambda partial: partial.weight).frequency_hz
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return max(partial.frequency_hz for partial in self.partials)
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         time_s = np.asarray(time_s, np.float64)
         total = sum(p.weight * np.sin(_TAU * p.frequency_hz * time_s + p.phase_rad) for p in self.partials)
         return total / sum(partial.weight for partial in self.partials)
 
 
-class Damped(Spec):
+class Damped(UnitWave):
     """A struck mode ringing down: `exp(-2 pi zeta f t) sin(2 pi f sqrt(1 - zeta^2) t + phase)`.
 
     `natural_frequency_hz` is f; the labelled `frequency_hz` is the damped one that a track shows.
@@ -95,19 +116,22 @@ class Damped(Spec):
 
     @property
     def frequency_hz(self) -> float:
+        """Of the damped oscillation."""
         return self.natural_frequency_hz * float(np.sqrt(1 - self.damping_ratio**2))
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return self.frequency_hz
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         time_s = np.asarray(time_s, np.float64)
         decay = np.exp(-_TAU * self.damping_ratio * self.natural_frequency_hz * np.maximum(time_s, 0.0))
         return decay * np.sin(_TAU * self.frequency_hz * time_s + self.phase_rad)
 
 
-class Chirp(Spec):
+class Chirp(UnitWave):
     """A sine whose frequency runs linearly from `start_hz` to `end_hz` in `duration_s`, then stays."""
 
     kind: Literal["chirp"] = "chirp"
@@ -122,9 +146,11 @@ class Chirp(Spec):
         return (self.start_hz + self.end_hz) / 2
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return max(self.start_hz, self.end_hz)
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         time_s = np.asarray(time_s, np.float64)
         swept = np.clip(time_s, 0.0, self.duration_s)
@@ -134,7 +160,7 @@ class Chirp(Spec):
         return np.sin(_TAU * cycles + self.phase_rad)
 
 
-class Heartbeat(Spec):
+class Heartbeat(UnitWave):
     """A periodic systolic and a weaker dicrotic pulse, band-limited to five harmonics."""
 
     kind: Literal["heartbeat"] = "heartbeat"
@@ -142,15 +168,17 @@ class Heartbeat(Spec):
     phase_rad: float = 0.0
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return _HEART_HARMONICS * self.frequency_hz
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         angle = _TAU * self.frequency_hz * np.asarray(time_s, np.float64) + self.phase_rad
         return _harmonic_sum(angle, _heart_coefficients()) / _peak("heart")
 
 
-class Breathing(Spec):
+class Breathing(UnitWave):
     """A rounded rise and a slower fall: a fundamental and its second harmonic."""
 
     kind: Literal["breathing"] = "breathing"
@@ -158,15 +186,17 @@ class Breathing(Spec):
     phase_rad: float = 0.0
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return 2 * self.frequency_hz
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         angle = _TAU * self.frequency_hz * np.asarray(time_s, np.float64) + self.phase_rad
         return _harmonic_sum(angle, _BREATH) / _peak("breath")
 
 
-class Sway(Spec):
+class Sway(UnitWave):
     """A building in the wind: two close modes of vibration that beat, the second `split` higher."""
 
     kind: Literal["sway"] = "sway"
@@ -176,9 +206,11 @@ class Sway(Spec):
     phase_rad: float = 0.0
 
     @property
+    @override
     def highest_frequency_hz(self) -> float:
         return self.frequency_hz * (1 + self.split)
 
+    @override
     def value(self, time_s: np.ndarray) -> np.ndarray:
         angle = _TAU * self.frequency_hz * np.asarray(time_s, np.float64)
         first = np.sin(angle + self.phase_rad)
