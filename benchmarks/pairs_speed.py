@@ -80,6 +80,9 @@ class Run:
     def model(self, name: str) -> Any:
         return self.models[name]
 
+    def fingerprint(self, name: str) -> str:
+        return self.models[name].fingerprint
+
     def seed(self, row_id: str, draw: int = 0) -> int:
         return seeds.seed(7, self.stage_id, row_id, draw)
 

@@ -33,6 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What the paper states and what the published script defaults to. They agree on rendering and part at the filter:
 the paper's image similarity has to reach 0.75, the script's 0.7."""
+_SAMPLE = ("seed", "shared_fraction", "guidance_scale")
 
 
 @settings
@@ -90,8 +91,10 @@ class EditPairs(Generator):
     @property
     def writes(self) -> tuple[pa.Field, ...]:
         """Pictures and how they were made; similarities where there is a score model."""
-        made = columns("original_image", "edited_image", "seed", "shared_fraction", "guidance_scale", "steps")
-        return made if self.score is None else (*made, *columns(*SIMILARITIES, model="score"))
+        made = columns("original_image", "edited_image", *_SAMPLE, "steps", "image_model")
+        if self.score is None:
+            return made
+        return (*made, *columns(*SIMILARITIES, model="score"), *columns("score_model"))
 
     def generate(self, rows: list[Row], run: Run) -> Iterable[Row | Drop]:
         """Renders a part; children come in the order of their parents and ordinals."""
@@ -99,7 +102,8 @@ class EditPairs(Generator):
         scorer: ScoreModel | None = None if self.score is None else run.model(self.score)
         edits, drops = [], []
         for row in rows:
-            if why := painter.check_prompt(row["original_prompt"]) or painter.check_prompt(row["edited_prompt"]):
+            captions = [row[name] or "" for name in ("original_prompt", "edited_prompt")]
+            if why := next(filter(None, map(painter.check_prompt, captions)), None):
                 drops.append(Drop(row["id"], "outside_model", why))
             else:
                 edits.append(_Edit(row))
@@ -108,9 +112,12 @@ class EditPairs(Generator):
                 for start in range(0, len(samples), self.batch_size):
                     self._render(samples[start : start + self.batch_size], painter, scorer, encoders, run)
         yield from drops
+        made_by = {"steps": self.steps, "image_model": run.fingerprint(self.image)}
+        if self.score is not None:
+            made_by["score_model"] = run.fingerprint(self.score)
         for edit in edits:
             for _, (child, before, after) in sorted(edit.children.items(), key=itemgetter(0)):
-                yield child | {"original_image": before.result(), "edited_image": after.result()}
+                yield child | made_by | {"original_image": before.result(), "edited_image": after.result()}
 
     def _rounds(self, edits: list[_Edit], run: Run) -> Iterator[list[_Sample]]:
         """The samples to render next, longest sharing first so that a batch leaves the shared steps together."""
@@ -158,15 +165,11 @@ class EditPairs(Generator):
         scores = [{}] * len(batch) if scorer is None else _similarities(scorer, batch, pairs)
         for sample, pair, similarities in zip(batch, pairs, scores, strict=True):
             request = sample.request
-            child = {
-                "id": f"{sample.edit.row['id']}/{sample.draw}",
-                "seed": request.seed,
-                "shared_fraction": request.shared_fraction,
-                "guidance_scale": request.guidance_scale,
-                "steps": self.steps,
-                **similarities,
-            }
-            sample.edit.children[sample.draw] = (child, *(encoders.submit(_png, picture) for picture in pair))
+            child = {"id": f"{sample.edit.row['id']}/{sample.draw}", **{k: getattr(request, k) for k in _SAMPLE}}
+            sample.edit.children[sample.draw] = (
+                child | similarities,
+                *(encoders.submit(_png, picture) for picture in pair),
+            )
             if self.adaptive and self.adaptive.survives(similarities):
                 sample.edit.survivors += 1
 

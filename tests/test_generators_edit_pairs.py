@@ -48,6 +48,9 @@ class Run:
     def model(self, name):
         return self.models[name]
 
+    def fingerprint(self, name):
+        return self.models[name].fingerprint
+
     def seed(self, row_id, draw=0):
         return seeds.seed(7, self.stage_id, row_id, draw)
 
@@ -93,6 +96,8 @@ def test_children_carry_pictures_settings_and_scores_of_the_stored_files(models)
         assert 0.1 <= child["shared_fraction"] <= 0.9
         assert 1.5 <= child["guidance_scale"] <= 4.0
         assert child["steps"] == 2
+        assert child["image_model"] == models["painter"].fingerprint
+        assert child["score_model"] == matcher.fingerprint
 
 
 def test_a_pair_can_be_rendered_again_from_its_row(models):
@@ -138,19 +143,22 @@ def test_captions_that_the_model_cannot_render_are_dropped_and_nothing_is_lost(m
     folder = tiny_pipelines.save_sd15(tmp_path / "mini")
     (folder / "world.json").write_text(json.dumps({"words": ["a", "red", "blue", "ball", "cat", "at", "night"]}))
     run = Run(models | {"painter": DiffusersImageModel.load(str(folder))})
-    rows = [*ROWS, {"id": "d", "original_prompt": "a ball", "edited_prompt": "ball " * 2000}]
+    rows = [*ROWS, {"id": "d", "original_prompt": "a ball", "edited_prompt": "ball " * 2000},
+            {"id": "e", "original_prompt": "a ball", "edited_prompt": None}]  # fmt: skip
     results = list(EditPairs(**FEW).generate(rows, run))
     drops = {r.id: r for r in results if isinstance(r, Drop)}
-    assert set(drops) == {"c/1", "d"}
+    assert set(drops) == {"c/1", "d", "e"}
+    assert drops["e"].detail == "the prompt is empty"
     assert all(drop.reason in EditPairs.reasons for drop in drops.values())
     assert drops["c/1"].detail == "words outside this model's world: snow"
     assert "the model reads 77" in drops["d"].detail
-    assert len(results) == 2 + 2 * 3
+    assert len(results) == 3 + 2 * 3
 
 
 def test_sampling_stops_at_enough_survivors_and_at_hopeless_prompts(models):
     run = Run(models)
-    easy = StopRule(survivors=2, look_every=2, min_source=-1, min_target=-1, min_direction=-1, min_image=-1)
+    anything = dict.fromkeys(("min_source", "min_target", "min_direction", "min_image"), -1) | {"max_image": 1}
+    easy = StopRule(survivors=2, look_every=2, **anything)
     stage = EditPairs(**FEW | {"samples": 12}, score="matcher", adaptive=easy)
     assert [c["id"] for c in stage.generate(ROWS[:1], run)] == ["a/0/0", "a/0/1"]
     assert run.counts == {"pairs_rendered": 2, "edits_enough": 1}
