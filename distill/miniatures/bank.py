@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +47,9 @@ def open_bank(folder: Path, n: int, split: Split = "train", seed: int = 0) -> Ba
     if not (images.exists() and scenes.exists()):
         folder.mkdir(parents=True, exist_ok=True)
         jobs = [(seed, split, i, min(CHUNK, n - i * CHUNK)) for i in range(-(-n // CHUNK))]
-        with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-            parts = pool.map(_chunk, jobs, chunksize=1)
+        # an executor, not a Pool: a Pool whose workers can't start starts them again for ever
+        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+            parts = list(pool.map(_chunk, jobs))
         scenes.write_text("\n".join(line for _, lines in parts for line in lines))
         partial = name.with_suffix(".part.npy")
         np.save(partial, np.concatenate([pictures for pictures, _ in parts]))

@@ -81,7 +81,7 @@ def train(
     text: CLIPTextModel,
     work: Path,
     *,
-    steps: int = 1500,
+    steps: int = 800,
     batch: int = 96,
     lr: float = 1.5e-3,
 ) -> CLIPModel:

@@ -128,10 +128,18 @@ def train_diffusion(shop: Shop) -> None:
     tokenizer, text = shop.text()
     vae, bank = shop.vae(), shop.bank()
     latents = unet_.latents_of(vae, bank, shop.work / "latents.npy") * vae.config.scaling_factor
-    pair = unet_.train(bank, latents, tokenizer, text, shop.work / "unet")
+    unet_.train(bank, latents, tokenizer, text, shop.work / "diffusion")
+    export_diffusion(shop)
+
+
+def export_diffusion(shop: Shop) -> None:
+    """Writes the pipeline folder from the newest checkpoint's average, finished or not."""
+    tokenizer, text = shop.text()
+    pair = unet_.Pair(unet_.build(), text)
+    pair.load_state_dict(torch.load(shop.work / "diffusion" / "checkpoint.pt", weights_only=True)["average"])
     folder = shop.home / "diffusion"
     shutil.rmtree(folder, ignore_errors=True)
-    unet_.save_pipeline(folder, vae, pair, tokenizer)
+    unet_.save_pipeline(folder, shop.vae(), pair, tokenizer)
     unet_.write_world(folder)
 
 
