@@ -179,7 +179,7 @@ class EditInstructions(Generator):
                     "edit_prompt": edit,
                     "edited_prompt": output,
                     "edit_type": kind,
-                    "text_model": answer.model,
+                    "text_model": run.fingerprint(self.writer),
                     "prompt_digest": self._digests[short],
                 }
         return Drop(f"{row_id}/{ordinal}", rejected.reason, rejected.detail)

@@ -35,6 +35,9 @@ class DirectRun:
     def model(self, name):
         return self.chat_model
 
+    def fingerprint(self, name):
+        return "a model"
+
     def rng(self, row_id, draw=0):
         return seeds.rng(7, self.stage_id, row_id, draw)
 
@@ -80,7 +83,7 @@ def test_a_good_answer_becomes_a_row():
         "edit_prompt": "make the house blue",
         "edited_prompt": "a blue house on a hill",
         "edit_type": "recolour",
-        "text_model": "m",
+        "text_model": "a model",
         "prompt_digest": "",
     }
     assert len(calls) == 1
