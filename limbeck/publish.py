@@ -116,7 +116,8 @@ def split_names(dataset: DatasetTable, frame: Frame, where: np.ndarray) -> list[
     group = "group" if frame.field("group") is not None else "source_id"
     groups = pc.coalesce(frame.column(group).take(place), frame.column("source_id").take(place)).to_pylist()
     own = frame.column("split").take(place).to_pylist() if frame.field("split") is not None else [None] * len(groups)
-    return [given or split_of(name, dataset.splits, dataset.seed) for name, given in zip(groups, own, strict=True)]
+    by_group = {name: split_of(name, dataset.splits, dataset.seed) for name in set(groups)}
+    return [given or by_group[name] for name, given in zip(groups, own, strict=True)]
 
 
 def split_of(group: str, splits: dict[str, float], seed: int) -> str:
