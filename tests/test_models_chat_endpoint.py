@@ -48,8 +48,8 @@ def test_no_price_no_cost():
 
 
 def test_concurrency_is_bounded_and_used():
-    with LoopbackServer(Faults(latency=0.02)) as server:
-        ask(server, 60, concurrency=10)
+    with LoopbackServer(Faults(latency=0.3)) as server:
+        ask(server, 30, concurrency=10)
         assert server.stats()["peak_in_flight"] == 10
 
 
@@ -165,6 +165,14 @@ def test_a_parameter_the_model_renamed():
         (answer,), _ = ask(server)
         assert answer.text
         assert server.bodies[-1]["max_completion_tokens"] == 256
+
+
+def test_a_server_that_rejects_every_parameter_is_not_asked_for_ever():
+    with LoopbackServer() as server:
+        server._reply = lambda body, key, attempt: server._error(400, "seed, temperature, max_tokens: unsupported")
+        (error,), chat = ask(server)
+    assert isinstance(error, EndpointError)
+    assert chat.requests == 4  # one without each of the three, then it is the row's error
 
 
 def test_an_endless_answer_says_length():

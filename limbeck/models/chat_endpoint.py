@@ -217,6 +217,9 @@ class EndpointChat:
             lacking = "response_format"
         if lacking is None:
             return False
+        value = wanted.pop(lacking)  # so that a conversation comes here at most once for each
+        if lacking == "max_tokens":
+            wanted["max_completion_tokens"] = value
         if lacking not in self._unsupported:
             self._unsupported.add(lacking)
             log.warning("%s has no `%s`; going on without it (answers are checked in any case)", self.model, lacking)
