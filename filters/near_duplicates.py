@@ -89,7 +89,8 @@ class NearDuplicates(Filter):
             labels = text_clusters(signatures[first], len(self.texts), self.min_text)[unit]
             masks["duplicate_text"][rows] = self._worse(labels, unit, rows, columns)
         if self.compare in ("pictures", "either"):
-            rows, signatures = _present(columns["picture_signature"], len(_PICTURES) * PICTURE_BYTES)
+            left = np.where(masks["duplicate_text"], None, columns["picture_signature"])  # a dropped row is no better
+            rows, signatures = _present(left, len(_PICTURES) * PICTURE_BYTES)
             labels = picture_clusters(signatures, self.max_bits, self.max_colour)
             masks["duplicate_picture"][rows] = self._worse(labels, np.arange(len(rows)), rows, columns)
         if self.compare == "both":
