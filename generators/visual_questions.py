@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import random
 from bisect import bisect
 from collections.abc import Iterator
-from functools import cached_property
-from hashlib import blake2b
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from limbeck.errors import SettingError, did_you_mean
 from limbeck.questions.ask import Ask
 from limbeck.questions.pictures import DRAWERS_OF_ONE, DRAWERS_OF_TWO, TURNED_BY, edited, turning
 from limbeck.questions.program import Ambiguous, Value, answer
+from limbeck.questions.rows import check_shares, draw, question_row
 from limbeck.questions.view import View
-from limbeck.questions.wording import LANGUAGES, Form, word
-from limbeck.pictures import png
+from limbeck.questions.wording import LANGUAGES, Form
 from limbeck.records import columns
 from limbeck.stage import Drop, Generator, Row, Run, settings
 from limbeck.storybook import Scene, parse_instruction
 from limbeck.storybook.truth import asked_for
-from limbeck.turns import assistant, user
 
-TYPES = tuple(dict.fromkeys([*(name.partition(".")[0] for name in DRAWERS_OF_ONE), "two", "pairs"]))
+TYPES = tuple(dict.fromkeys(name.partition(".")[0] for name in DRAWERS_OF_ONE))
 GEOMETRIC = ("region.", "point.", "comparison.taller", "comparison.is_taller")
 """Templates that need to know where exactly things are drawn."""
 _TRIES = 6
+_WORDING, _PAIR_WORDING = 10, 1000
+"""Draws of a row from which its words come, by ordinal of the question or of the pair."""
 
 
 @settings
@@ -79,12 +77,8 @@ class VisualQuestions(Generator):
     @field_validator("types", "languages", "forms")
     @classmethod
     def _check_shares(cls, value: dict[str, float], info: Any) -> dict[str, float]:
-        known = {"types": TYPES, "languages": LANGUAGES, "forms": ("word", "sentence", "choice")}[info.field_name]
-        if unknown := value.keys() - set(known):
-            raise SettingError(f"{info.field_name} {min(unknown)!r}", expected=did_you_mean(min(unknown), known))
-        if any(share < 0 for share in value.values()) or (value and not sum(value.values()) > 0):
-            raise SettingError(f"shares {value}", expected="numbers from 0, not all of them 0")
-        return value
+        known = {"types": TYPES, "languages": tuple(LANGUAGES), "forms": ("word", "sentence", "choice")}
+        return check_shares(info.field_name, value, known[info.field_name])
 
     @property
     def reads(self) -> tuple[pa.Field, ...]:
@@ -96,15 +90,18 @@ class VisualQuestions(Generator):
     def generate(self, rows: list[Row], run: Run) -> Iterator[Row | Drop]:
         """The questions about each scene."""
         for row in rows:
-            made = 0
             subject = self._of_scene(row, run) if self.of == "scenes" else self._of_pair(row)
             if isinstance(subject, Drop):
                 yield subject
                 continue
-            for made, (ask, values, which, pair) in enumerate(self._asks(subject, random.Random(run.seed(row["id"], 1))), 1):
-                rng = random.Random(run.seed(row["id"], 2 + made if pair is None else 1000 + pair))
-                yield {"id": f"{row['id']}/{made - 1}", **self._row(subject, ask, values, which, pair, rng, row["id"])}
-            if not made:
+            ordinal = -1
+            for ordinal, asked in enumerate(self._asks(subject, random.Random(run.seed(row["id"], 1)))):
+                ask, value, which, pair = asked
+                # Both rows of a minimal pair are worded by the same draws: only the answer may differ.
+                rng = random.Random(run.seed(row["id"], _WORDING + ordinal if pair is None else _PAIR_WORDING + pair))
+                pair_id = None if pair is None else f"{row['id']}/pair{pair}"
+                yield {"id": f"{row['id']}/{ordinal}", **self._row(subject, ask, value, which, pair_id, rng)}
+            if ordinal < 0:
                 yield Drop(row["id"], "nothing_to_ask")
 
     def _of_scene(self, row: Row, run: Run) -> _Subject | Drop:
@@ -118,18 +115,18 @@ class VisualQuestions(Generator):
             if change:
                 views.append(View(change[1], self.size_px))
                 type = change[0].type
-        return _Subject(views, type, None)
+        return _Subject(views, type)
 
     def _of_pair(self, row: Row) -> _Subject | Drop:
         scenes = asked_for(row["original_prompt"], row["edit_prompt"])
         if scenes is None:
             return Drop(row["id"], "not_a_scene", f"{row['original_prompt']} | {row['edit_prompt']}"[:200])
         views = [View(scene, self.size_px) for scene in scenes]
-        return _Subject(views, parse_instruction(row["edit_prompt"]).type, [row["original_image"], row["edited_image"]])
+        return _Subject(views, parse_instruction(row["edit_prompt"]).type, (row["original_image"], row["edited_image"]))
 
     def _asks(self, subject: _Subject, rng: random.Random) -> Iterator[tuple[Ask, Value, tuple[int, ...], int | None]]:
         """Asks with their values, the pictures they are about, and the ordinal of their minimal pair."""
-        names, ends = self._shares(geometry=subject.stored is None)
+        names, ends = self._shares(geometry=not subject.stored)
         seen: set[str] = set()
         first, both = subject.views[:1], subject.views
         for _ in range(self.per_scene):
@@ -167,39 +164,14 @@ class VisualQuestions(Generator):
             yield found[0], found[2], (1,), n
 
     def _row(
-        self, subject: _Subject, ask: Ask, value: Value, which: tuple[int, ...], pair: int | None, rng: random.Random,
-        source_id: str,
-    ) -> Row:  # fmt: skip
-        language = _draw(rng, self.languages)
-        form = _draw(rng, self.forms)
+        self, subject: _Subject, ask: Ask, value: Value, which: tuple[int, ...], pair: str | None, rng: random.Random
+    ) -> Row:
+        language, form = draw(rng, self.languages), draw(rng, self.forms)
         if pair is not None and form == "choice":
             form = "word"  # the options were drawn for one of the two answers
         views = [subject.views[i] for i in which]
-        layout = rng.random()
-        worded = word(ask, value, views, language, form, rng)
-        images = [subject.images[i] for i in which] if self.pictures else []
-        shown: list[str | int] = list(range(len(which))) if images else []
-        if len(shown) == 2 and layout < 0.5:
-            first, second = ("First picture:", "Second picture:") if language == "en" else ("첫 번째 그림:", "두 번째 그림:")
-            parts: list[str | int] = [first, 0, second, 1, worded.question]
-        else:
-            parts = [*shown, worded.question] if layout < 0.75 else [worded.question, *shown]
-        box = ask.slots.get("box") or (value if worded.category == "box" else None)
-        return {
-            "messages": [user(*parts), assistant(worded.answer)],
-            "images": images,
-            "question_type": ask.type,
-            "template": ask.template,
-            "language": language,
-            "answer_type": worded.answer_type,
-            "answer_value": json.dumps(value),
-            "program": json.dumps(ask.program, separators=(",", ":")),
-            "options": list(worded.options),
-            "scenes": [subject.scenes[i] for i in which],
-            "boxes": [{"image": 0, "name": ask.slots.get("kind", ""), "box": box}] if box else [],
-            "pair_id": None if pair is None else f"{source_id}/pair{pair}",
-            "image_hashes": [subject.hashes[i] for i in which] if images else [],
-        }
+        images = [subject.image(i) for i in which] if self.pictures else []
+        return {**question_row(ask, value, views, images, language, form, rng), "pair_id": pair}
 
     def _shares(self, geometry: bool) -> tuple[list[str], list[float]]:
         """Templates of single questions, and the upper end of each one's share of [0, 1)."""
@@ -217,30 +189,19 @@ class VisualQuestions(Generator):
         return names, [end / ends[-1] for end in ends[:-1]]
 
 
+@dataclass(frozen=True)
 class _Subject:
-    """The pictures that one source row gives to ask about; each is drawn and encoded once, when first needed.
+    """The pictures that one source row gives to ask about.
 
     Attributes:
         views: the scene, and the scene after an edit where there is one.
         edit_type: of that edit, or "".
-        stored: encoded pictures of an edit pair; None where they are drawn.
+        stored: encoded pictures of an edit pair; none where they are drawn.
     """
 
-    def __init__(self, views: list[View], edit_type: str, stored: list[bytes] | None) -> None:
-        self.views, self.edit_type, self.stored = views, edit_type, stored
+    views: list[View]
+    edit_type: str = ""
+    stored: tuple[bytes, ...] = ()
 
-    @cached_property
-    def scenes(self) -> list[str]:
-        return [view.scene.to_json() for view in self.views]
-
-    @cached_property
-    def images(self) -> list[bytes]:
-        return self.stored if self.stored is not None else [png(view.picture.image) for view in self.views]
-
-    @cached_property
-    def hashes(self) -> list[str]:
-        return [blake2b(image, digest_size=16).hexdigest() for image in self.images]
-
-
-def _draw(rng: random.Random, shares: dict[Any, float]) -> Any:
-    return rng.choices(list(shares), list(shares.values()))[0]
+    def image(self, i: int) -> bytes:
+        return self.stored[i] if self.stored else self.views[i].png

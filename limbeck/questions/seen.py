@@ -136,6 +136,11 @@ class Seen:
         bottom = np.median(self.canvas[-1], axis=0) / (0.9 if self.weather == "rainy" else 1.0)
         return min((g for g, t in GROUND if t == self.time), key=lambda g: float(np.abs(bottom - GROUND[g, self.time]).sum()))
 
+    @property
+    def things(self) -> list[Patch]:
+        """`patches`, by the name that claims know."""
+        return self.patches
+
     @cached_property
     def patches(self) -> list[Patch]:
         """What stands there, from left to right."""

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from limbeck.pictures import png
 from limbeck.storybook.render import Picture, render
 from limbeck.storybook.scene import Scene, Thing
 
@@ -33,6 +34,16 @@ class View:
     def picture(self) -> Picture:
         """The rendered picture with masks and boxes."""
         return render(self.scene, self.size_px)
+
+    @cached_property
+    def json(self) -> str:
+        """The scene as JSON."""
+        return self.scene.to_json()
+
+    @cached_property
+    def png(self) -> bytes:
+        """The picture, encoded."""
+        return png(self.picture.image)
 
     def index(self, thing: Thing) -> int:
         """The thing's position in the scene."""

@@ -1,0 +1,180 @@
+"""Reads claims out of Korean: words with their particles, clause by clause; the verb comes last and decides."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from limbeck.korean import COUNTERS, read_numeral
+from limbeck.questions.claims import ANYTHING, STRANGER, Claim
+
+_KINDS = {
+    "ball": "공", "house": "집", "tree": "나무", "car": "자동차|차", "boat": "배|보트|돛단배", "flower": "꽃", "mushroom": "버섯",
+    "cat": "고양이", "sun": "해|태양", "moon": "달", "star": "별", "cloud": "구름", ANYTHING: "것|물건|사물",
+}  # fmt: skip
+_STRANGERS = """
+    사람 아이 남자 여자 소년 소녀 아기 강아지 새 말 양 소 곰 토끼 쥐 물고기 오리 버스 트럭 기차 자전거 오토바이 비행기 의자 책상 탁자 소파 침대
+    우산 가방 모자 연 병 컵 그릇 바나나 사과 케이크 피자 책 시계 꽃병 전화기 전등 울타리 다리 길 도로 산 언덕 강 성 탑 교회 텐트 깃발 풍선 무지개
+    눈사람 나비 벌 용 로봇 로켓 바위 돌 등대 풍차 그네 미끄럼틀
+""".split()
+_COLOURS = {
+    "red": "빨간색|빨간|빨강|붉은", "orange": "주황색|주황", "yellow": "노란색|노란|노랑", "green": "초록색|초록|녹색",
+    "blue": "파란색|파란|파랑|푸른", "purple": "보라색|보라", "pink": "분홍색|분홍", "brown": "갈색",
+    "black": "검은색|검정|검은", "white": "흰색|하얀|흰", "grey": "회색",
+}  # fmt: skip
+_PLACES = {"left": "왼쪽|왼편", "middle": "가운데|중앙", "right": "오른쪽|오른편"}
+_SETTINGS = {
+    ("ground", "grass"): "풀밭|잔디밭", ("ground", "sand"): "모래밭|모래", ("ground", "snow"): "눈밭",
+    ("ground", "water"): "물|바다|호수", ("time", "day"): "낮|대낮|한낮", ("time", "sunset"): "해질녘|노을|저녁",
+    ("time", "night"): "밤|한밤", ("weather", "clear"): "맑은|맑음|맑습니다|맑고|맑아요|맑다", ("weather", "rainy"): "비|빗방울",
+    ("weather", "cloudy"): "흐린|흐림|흐립니다|흐리고|흐려요|흐리다",
+}  # fmt: skip
+_PARTICLE = r"(?P<p>은|는|이|가|을|를|과|와|의|에는|에서|에|도|만|인|이고|이며|이나|나|보다|까지|입니다|이에요|예요|이다|로|으로|이라고|라고|한테|처럼|들이|들은|들|이지만)?"
+_HEDGE = re.compile(r"것 같|수도 있|아마|[을를]지도|만약|라면|다면|상상|듯하|겠")
+_VERB_NO = re.compile(r"없|않|아니|아닙|아뇨|못")
+_COUNTER = re.compile(rf"(?:{'|'.join(sorted({*COUNTERS.values(), '개'}, key=len, reverse=True))})")
+
+
+def _table(words: dict) -> list[tuple[object, re.Pattern[str]]]:
+    return [(value, re.compile(rf"(?:{forms}){_PARTICLE}$")) for value, forms in words.items()]
+
+
+_NOUNS = _table(_KINDS) + _table({STRANGER + s: s for s in _STRANGERS})
+_HUES, _SPOTS, _SETS = _table(_COLOURS), _table(_PLACES), _table(_SETTINGS)
+
+
+def claims_of(text: str) -> list[Claim]:
+    """The claims of a Korean text, in order."""
+    text = re.sub(r"[\[(][\d.,\s-]+[\])]", " ", text).replace("해 질 녘", "해질녘").replace("해질 녘", "해질녘")
+    claims: list[Claim] = []
+    topic = ""
+    for number, sentence in enumerate(s for s in re.split(r"[.!?\n]+", text) if s.strip()):
+        hedged = bool(_HEDGE.search(sentence))
+        for clause in _clauses(sentence):
+            found, topic = _Clause(clause, topic).read()
+            claims += [replace(claim, sentence=number, hedged=hedged) for claim in found]
+    return claims
+
+
+def _clauses(sentence: str) -> list[list[str]]:
+    """Words of each clause; a clause ends with a verb that goes on (-고, -며, -지만, -으니)."""
+    clauses: list[list[str]] = [[]]
+    for word in re.findall(r"[가-힣A-Za-z0-9]+|,", sentence):
+        if word == ",":
+            if clauses[-1] and re.search(r"(고|며|지만|으니|니)$", clauses[-1][-1]) or clauses[-1] in (["네"], ["예"], ["아니요"]):
+                clauses.append([])
+            continue
+        clauses[-1].append(word)
+        if re.search(r"(있고|없고|있으며|없으며|있지만|없지만|있으니|않고|이고|이며|이지만|하고|서고|습니다만)$", word):
+            clauses.append([])
+    return [clause for clause in clauses if clause and clause not in (["네"], ["예"], ["아니요"], ["아니오"])]
+
+
+def _match(table: list[tuple[object, re.Pattern[str]]], word: str) -> tuple[object, str] | None:
+    for value, pattern in table:
+        if found := pattern.match(word):
+            return value, found["p"] or ""
+    return None
+
+
+class _Clause:
+    """One clause: things named, each with what stood before it, and what the verb at the end makes of them."""
+
+    def __init__(self, words: list[str], topic: str) -> None:
+        self.words, self.topic = words, topic
+        self.things: list[tuple[str, dict[str, str], str]] = []  # kind, attributes, particle
+        self.claims: list[Claim] = []
+        self.having: dict[str, str] = {}
+        self.predicate: dict[str, str] = {}
+        self.place = ""
+        self.place_first = False
+        self.sizes: list[str] = []
+
+    def read(self) -> tuple[list[Claim], str]:
+        if "있지는" in self.words:  # "not in both": which one lacks it isn't said
+            return [], self.topic
+        negated = bool(_VERB_NO.search(" ".join(self.words[-2:])))
+        for i, word in enumerate(self.words):
+            self._take(word, self.words[i - 1] if i else "", self.words[i + 1] if i + 1 < len(self.words) else "", negated)
+        self._close(negated)
+        subject = next((kind for kind, _, p in self.things if p in ("은", "는", "이", "가")), "")
+        return self.claims, subject or (self.things[-1][0] if self.things else self.topic)
+
+    def _take(self, word: str, before: str, following: str, negated: bool) -> None:
+        if (hue := _match(_HUES, word)) is not None:
+            value, particle = hue
+            if particle in ("입니다", "이고", "이며", "이에요", "예요", "이다", "이지만") or (following and _VERB_NO.match(following)):
+                self.predicate["colour"] = str(value)
+            else:
+                self.having["colour"] = str(value)
+        elif re.fullmatch(r"큰|커다란|작은|조그만", word):
+            self.having["size"] = "big" if word.startswith(("큰", "커")) else "small"
+            self.sizes.append(self.having["size"])
+        elif re.match(r"(큽니다|커요|크고|크다|작습니다|작아요|작고|작다)", word):
+            self.predicate["size"] = "big" if word[0] in "큽커크" else "small"
+        elif (spot := _match(_SPOTS, word)) is not None:
+            self._spot(str(spot[0]), spot[1], before, negated)
+        elif word.startswith("사이") and len(self.things) >= 2:
+            self.claims.append(Claim("between", "", other=self.things[-2][0], third=self.things[-1][0]))
+        elif (setting := _match(_SETS, word)) is not None and not (word.startswith("비") and not following and len(word) > 3):
+            (name, value), _ = setting  # type: ignore[misc]
+            self.claims.append(Claim("setting", "", {name: value}, negated=negated and name != "ground"))
+        elif re.match(r"흐[리린림립려]", word):
+            self.claims.append(Claim("setting", "", {"weather": "cloudy"}, negated=negated))
+        elif (noun := _match(_NOUNS, word)) is not None:
+            self._noun(str(noun[0]), noun[1])
+        elif self.things and _COUNTER.match(word) and (count := read_numeral(f"{before} {word}")) is not None:
+            kind, having, _ = self.things[-1]
+            particle = re.sub(_COUNTER, "", word, count=1)
+            self.things[-1] = (kind, having, particle)
+            if count > 1:
+                self.claims.append(Claim("count", kind, having, value=count))
+        elif re.match(r"(높|많)", word):
+            self._compare(word, negated)
+
+    def _spot(self, side: str, particle: str, before: str, negated: bool) -> None:
+        reference = next((k for k, _, p in self.things[-1:] if p in ("의", "보다")), "")
+        if reference and re.search(r"(의|보다)$|^더$", before) and side != "middle":
+            subject = next((k for k, _, p in self.things[:-1] if p in ("은", "는", "이", "가")), "")
+            self.claims.append(Claim("beside", subject, other=reference, value=side, negated=negated))
+        elif before != "더":
+            self.place, self.place_first = side, not self.things
+
+    def _noun(self, kind: str, particle: str) -> None:
+        having, self.having = self.having, {}
+        if self.place and self.place_first:
+            having, self.place = {**having, "place": self.place}, ""
+        self.things.append((kind, having, particle))
+
+    def _compare(self, word: str, negated: bool) -> None:
+        if word.startswith("높"):
+            higher = next((k for k, _, p in self.things if p in ("은", "는", "이", "가")), "")
+            lower = next((k for k, _, p in self.things if p == "보다"), "")
+            if higher and lower:
+                self.claims.append(Claim("taller", higher, other=lower, negated=negated))
+        elif len(self.sizes) == 1 and "더" in self.words:
+            self.claims.append(Claim("more", "", other="small" if self.sizes[0] == "big" else "big", value=self.sizes[0]))
+
+    def _close(self, negated: bool) -> None:
+        relations, self.claims = self.claims, []
+        absent = negated and not self.predicate and not self.place
+        whole = next((i for i, (_, _, p) in enumerate(self.things) if p in ("은", "는", "이", "가")), len(self.things) - 1)
+        for i, (kind, having, particle) in enumerate(self.things):
+            if kind == ANYTHING and not having:
+                continue
+            if self.place and i == whole and not negated:
+                having = {**having, "place": self.place}
+            denied = absent and i == whole and not relations
+            self.claims.append(Claim("there", kind, having, negated=denied))
+        subject = self.things[whole][0] if self.things else self.topic
+        if self.place and not self.things:
+            self.claims.append(Claim("is", self.topic, {"place": self.place}, negated=negated))
+        elif self.place and negated:
+            self.claims.append(Claim("is", subject, {"place": self.place}, negated=True))
+        if self.predicate and "둘" not in self.words and "모두" not in self.words:
+            self.claims.append(Claim("is", subject, self.predicate, negated=negated))
+        for claim in relations:
+            if claim.about in ("beside", "between") and not claim.kind:
+                others = [k for k, _, p in self.things if p in ("은", "는", "이", "가") and k not in (claim.other, claim.third)]
+                claim = replace(claim, kind=others[0] if others else "")
+            self.claims.append(claim)
