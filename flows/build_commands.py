@@ -65,8 +65,8 @@ def run(
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Of N jobs that share the build, this is job I, from 0.")
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Tries failed rows again.")] = False,
-    direct: Annotated[bool, typer.Option("--direct", help="Without Prefect.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", metavar="", help="Tries failed rows again.")] = False,
+    direct: Annotated[bool, typer.Option("--direct", metavar="", help="Without Prefect.")] = False,
 ) -> None:
     """Build the dataset, or go on where a run stopped."""
     from limbeck.recipe import load

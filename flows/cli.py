@@ -11,7 +11,7 @@ from limbeck import __version__
 
 HELP = """One recipe file in, a filtered and documented dataset out.
 
-A recipe names a [cyan]source[/] of rows, [cyan]models[/] and [cyan]stages[/]: generators make rows, filters judge them.
+A recipe names a [cyan]source[/] of rows, [cyan]models[/], and [cyan]stages[/] that make rows or judge them.
 Every row ends kept, dropped for a reason, or failed.
 What was interrupted goes on by the same command."""
 EPILOG = """[bold]To begin with[/]
@@ -68,7 +68,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Says which limbeck this is.")
+        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Says which limbeck this is.")
     ] = False,
 ) -> None:
     pass

@@ -18,5 +18,5 @@ Sets = Annotated[
 OutFolder = Annotated[
     Path | None, typer.Option("--out", "-o", metavar="DIR", help="The build's folder.", show_default="builds/NAME")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="For scripts: JSON on standard output.")]
-NoOpen = Annotated[bool, typer.Option("--no-open", help="Doesn't open the report in a browser.")]
+AsJson = Annotated[bool, typer.Option("--json", metavar="", help="For scripts: JSON on standard output.")]
+NoOpen = Annotated[bool, typer.Option("--no-open", metavar="", help="Doesn't open the report in a browser.")]

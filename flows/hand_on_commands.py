@@ -34,7 +34,7 @@ def export(
 
 
 def train_miniatures(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Some of them; all by default.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Some of them; all by default.")] = None,
 ) -> None:
     """Train the built-in models from nothing.
 

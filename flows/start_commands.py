@@ -24,7 +24,7 @@ _MARKS = {"good": ("✓", "green"), "note": ("•", "yellow"), "missing": ("✗"
 
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The recipe to write.")] = Path("recipe.toml"),
-    force: Annotated[bool, typer.Option("--force", help="Writes over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Writes over a file that is there.")] = False,
 ) -> None:
     """Write a recipe to start from.
 
@@ -39,7 +39,7 @@ def init(
 
 def stages(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Stages to describe in full; all in short by default.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Stages to describe in full; all in short by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +89,9 @@ def _in_full(each: Description) -> Group:
         about.append(f" {_marks(setting)}", style="dim")
         table.add_row(Text(setting.name, style="cyan"), setting.default or Text("none", style="yellow"), about)
     head = Text.assemble("\n", (each.name, "bold cyan"), (f"  {each.kind}", "dim"))
-    return Group(head, Text(f"\n{each.doc}\n"), facts, Text(), table)
+    prose = "\n\n".join(" ".join(paragraph.split()) for paragraph in each.doc.split("\n\n"))
+    tail = Text("\nThresholds are what `limbeck refilter` changes, without a new run.", style="dim")
+    return Group(head, Text(f"\n{prose}\n"), facts, Text(), table, *([tail] if each.kind == "filter" else []))
 
 
 def _marks(setting: Setting) -> str:
@@ -99,13 +101,13 @@ def _marks(setting: Setting) -> str:
     if setting.role:
         words.append(f"names a {setting.role} model of [models]")
     if setting.decides:
-        words.append("refilter changes it")
+        words.append("a threshold")
     return f"({'; '.join(words)})"
 
 
 def doctor(
     recipe: Annotated[
-        Path | None, typer.Argument(metavar="[RECIPE]", help="Looks at what this recipe needs, too.")
+        Path | None, typer.Argument(metavar="RECIPE", help="Looks at what this recipe needs, too.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -144,7 +144,10 @@ def _miniatures() -> Finding:
 
 def _keys() -> Iterator[Finding]:
     for name in _KEYS:
-        yield Finding(name, "good", "is set" if os.environ.get(name) else "is not set; only some endpoints and models need it")
+        if os.environ.get(name):
+            yield Finding(name, "good", "is set")
+        else:
+            yield Finding(name, "note", "is not set; only some endpoints and models need it")
 
 
 def _models(recipe: Recipe) -> Iterator[Finding]:

@@ -201,7 +201,7 @@ def test_stages_lists_every_stage_file(capsys):
 def test_stages_tells_all_about_one(capsys):
     code, out, _ = run(capsys, "stages", "clip_pair")
     assert code == 0
-    for word in ("min_direction", "direction_low", "clip_sim_dir", "refilter changes it", "names a score model"):
+    for word in ("min_direction", "direction_low", "clip_sim_dir", "a threshold", "names a score model"):
         assert word in " ".join(out.split())
 
 
