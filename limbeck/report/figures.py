@@ -7,7 +7,7 @@ let a figure follow the page's width while its text keeps its size.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from limbeck.report.data import ScoreHistogram
@@ -59,10 +59,12 @@ class HistogramFigure:
 
 @dataclass(frozen=True)
 class CurveFigure:
-    """A curve with its interval, as SVG point lists in percent."""
+    """Precision with its interval, and recall, against a threshold: point lists in percent, and the lines in use."""
 
     line: str
     band: str
+    recall: str
+    cuts: tuple[Line, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     dots: tuple[tuple[float, float, str], ...]
@@ -134,26 +136,37 @@ def _shade(x: float, side: str) -> tuple[float, float]:
     return (0.0, x) if side == "min" else (x, round(100 - x, 4))
 
 
-def curve(points: Sequence[CurvePoint]) -> CurveFigure:
-    """Precision against a threshold, with its interval where there is one; y from 0 to 1.
+def curve(points: Sequence[CurvePoint], cuts: Sequence[float] = ()) -> CurveFigure:
+    """Precision and recall against a threshold; y from 0 to 1.
 
     >>> curve([CurvePoint(0.0, 0.5), CurvePoint(1.0, 1.0)]).line
     '0.00,50.00 100.00,0.00'
+
+    Args:
+        points: in any order.
+        cuts: thresholds in use, drawn where they fall within the curve.
     """
     points = sorted(points, key=lambda p: p.threshold)
     low, high = points[0].threshold, points[-1].threshold
     span = (high - low) or 1.0
 
-    def xy(threshold: float, share: float) -> str:
-        return f"{100 * (threshold - low) / span:.2f},{100 * (1 - min(max(share, 0), 1)):.2f}"
+    def at(threshold: float) -> float:
+        return 100 * (threshold - low) / span
 
-    line = " ".join(xy(p.threshold, p.precision) for p in points)
+    def trace(pairs: Iterable[tuple[float, float | None]]) -> str:
+        return " ".join(f"{at(x):.2f},{100 * (1 - min(max(y, 0), 1)):.2f}" for x, y in pairs if y is not None)
+
     sure = [p for p in points if p.low is not None and p.high is not None]
-    band = " ".join([*(xy(p.threshold, p.high) for p in sure), *(xy(p.threshold, p.low) for p in reversed(sure))])
     return CurveFigure(
-        line,
-        band,
-        tuple(Tick(round(100 * (v - low) / span, 4), f"{v:g}") for v in nice_ticks(low, high)),
+        trace((p.threshold, p.precision) for p in points),
+        trace([*((p.threshold, p.high) for p in sure), *((p.threshold, p.low) for p in reversed(sure))]),
+        trace((p.threshold, p.recall) for p in points),
+        tuple(
+            Line(round(at(cut), 4), f"{cut:g}", "start" if at(cut) < 70 else "end", 0, False)
+            for cut in cuts
+            if low <= cut <= high
+        ),
+        tuple(Tick(round(at(v), 4), f"{v:g}") for v in nice_ticks(low, high)),
         tuple(Tick(100 - 25 * i, f"{25 * i}%") for i in range(5)),
-        tuple((100 * (p.threshold - low) / span, 100 * (1 - p.precision), p.words) for p in points),
+        tuple((at(p.threshold), 100 * (1 - p.precision), p.words) for p in points),
     )

@@ -92,6 +92,7 @@ def _environment() -> jinja2.Environment:
         "word_diff": word_diff,
         "kinds": kinds,
         "reasons_of": reasons_of,
+        "cuts_of": cuts_of,
         "data_url": data_url,
         "short": lambda name: SHORT.get(name, name.rpartition(".")[2].replace("_", " ")),
         "long": lambda name: LONG.get(name, name.replace("_", " ")),
@@ -140,6 +141,17 @@ def reasons_of(pairs: Iterable[Pair]) -> dict[str, int]:
     """How many pairs were dropped for each reason, most frequent first."""
     found = Counter(reason for pair in pairs for reason in pair.reasons)
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def cuts_of(data: ReportData, score: str) -> list[float]:
+    """The least values of a score that hold for all rows."""
+    return [
+        bound.value
+        for h in data.histograms
+        if h.score == score
+        for bound in h.bounds
+        if bound.side == "min" and bound.only is None
+    ]
 
 
 def percent(share: float | None) -> str:

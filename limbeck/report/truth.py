@@ -5,7 +5,9 @@
      "gain": {"low": 1.4, "high": 1.6},
      "reader_error": 0.01,
      "curve": [{"threshold": 0.2, "precision": 0.7, "low": 0.66, "high": 0.74, "recall": 0.5, "n": 800}, ...],
-     "score": "clip_sim_dir", "note": "..."}
+     "score": "clip_sim_dir",
+     "by_edit_type": {"add": {"before": {"n": 200, "right": 90}, "after": {"n": 30, "right": 25}}, ...},
+     "happened": 0.6, "stayed": 0.8, "note": "..."}
 
 Only `before` and `after` with `n` and `right` are needed.
 """
@@ -23,13 +25,18 @@ _LENIENT = ConfigDict(extra="ignore", frozen=True)
 
 
 class Success(BaseModel):
-    """How many of `n` pairs are right, with the bounds of the share's interval where they were computed."""
+    """How many of `n` pairs are right, with the bounds of the share's interval where they were computed.
+
+    Attributes:
+        recall: of all right pairs, how many are among these.
+    """
 
     model_config = _LENIENT
     n: Annotated[int, Field(ge=0)]
     right: Annotated[int, Field(ge=0)]
     low: _Share | None = None
     high: _Share | None = None
+    recall: _Share | None = None
 
     @property
     def share(self) -> float:
@@ -70,12 +77,23 @@ class Gain(BaseModel):
     high: float | None = None
 
 
+class ByType(BaseModel):
+    """The same of one kind of edit."""
+
+    model_config = _LENIENT
+    before: Success
+    after: Success
+
+
 class Truth(BaseModel):
     """Edit success before and after filtering.
 
     Attributes:
         reader_error: error of the recogniser that judged, as a share.
         score: the score that `curve` cuts.
+        by_edit_type: the same by kind of edit.
+        happened: share of all pairs in which the edit happened.
+        stayed: share of all pairs in which the rest stayed.
         note: how it was measured.
     """
 
@@ -86,6 +104,9 @@ class Truth(BaseModel):
     reader_error: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     score: str = ""
+    by_edit_type: dict[str, ByType] = {}
+    happened: _Share | None = None
+    stayed: _Share | None = None
     note: str = ""
 
     @property
