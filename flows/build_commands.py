@@ -15,6 +15,8 @@ from limbeck.errors import RequestError, WorkError
 if TYPE_CHECKING:
     from flows.progress_bars import ProgressBars, ProgressLines
     from limbeck.built import Build
+    from limbeck.recipe import Recipe
+    from limbeck.workers import Request
 
 
 def preview(
@@ -63,27 +65,20 @@ def run(
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many source rows.")] = None,
     sets: Sets = [],  # noqa: B006
     shard: Annotated[
-        str | None, typer.Option("--shard", metavar="I/N", help="Of N jobs that share the build, this is job I, from 0.")
+        str | None, typer.Option("--shard", metavar="I/N", help="Of N jobs that share a build, this is job I, from 0.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", metavar="", help="Tries failed rows again.")] = False,
     direct: Annotated[bool, typer.Option("--direct", metavar="", help="Without Prefect.")] = False,
 ) -> None:
     """Build the dataset, or go on where a run stopped."""
     from limbeck.recipe import load
+    from limbeck.workers import Request
 
     checked = load(recipe, sets=sets)  # a wrong request ends here, before anything is started
-    part_of = _shard(shard)
+    request = Request(str(recipe), None if out is None else str(out), tuple(sets), limit, _shard(shard), retry_failed)
     start = time.monotonic()
     with progress() as bars:
-        if direct:
-            import limbeck
-
-            built = limbeck.build(
-                checked, out, limit=limit, shard=part_of, retry_failed=retry_failed, observer=bars
-            )
-        else:
-            facts = {"sets": sets, "limit": limit, "shard": part_of, "retry_failed": retry_failed}
-            built = _as_flow(recipe, out, facts, bars)
+        built = _directly(checked, request, bars) if direct else _as_flow(checked, request, bars)
     _tell(built, time.monotonic() - start)
 
 
@@ -102,7 +97,17 @@ def refilter(
     _tell(built, time.monotonic() - start)
 
 
-def _as_flow(recipe: Path, out: Path | None, facts: dict, bars: ProgressBars | ProgressLines) -> Build:
+def _directly(recipe: Recipe, request: Request, bars: ProgressBars | ProgressLines) -> Build:
+    """Builds in this process, or in worker processes where there are several devices."""
+    import limbeck
+    from limbeck.workers import build_on, devices
+
+    if on := devices(recipe):
+        return build_on(on, request, bars)
+    return limbeck.build(**vars(request), observer=bars)
+
+
+def _as_flow(recipe: Recipe, request: Request, bars: ProgressBars | ProgressLines) -> Build:
     """Runs the flow; without it where no server is configured and the temporary one doesn't come up."""
     import limbeck
     from flows.prefect_api import configured, prefect_api
@@ -110,17 +115,33 @@ def _as_flow(recipe: Path, out: Path | None, facts: dict, bars: ProgressBars | P
     bars.doing("starting Prefect (--direct goes without)")
     with prefect_api() as wait:
         from flows.build_dataset import build_dataset, watched_by
+        from limbeck.workers import devices
 
         try:
+            if not devices(recipe):
+                _import_backends(recipe)  # while the server starts
             wait()
         except WorkError as error:
             if configured():
                 raise
             bars.note(f"{error}. Going on without Prefect.")
-            return limbeck.build(recipe, out, observer=bars, **facts)
+            return _directly(recipe, request, bars)
         with watched_by(bars):
-            made = build_dataset(str(recipe), None if out is None else str(out), **facts)
+            made = build_dataset(**vars(request) | {"sets": list(request.sets)})
     return limbeck.open_build(made["out"])
+
+
+def _import_backends(recipe: Recipe) -> None:
+    """Imports what the recipe's models in this process will need: seconds, for torch and its kin."""
+    import importlib
+
+    from limbeck.stage import models_of
+
+    backends = {"chat": "chat_transformers", "image": "image_diffusers", "score": "score_transformers"}
+    for table in recipe.stages:
+        for name, role in models_of(table.stage).values():
+            if not recipe.models[name].is_endpoint and role in backends:
+                importlib.import_module(f"limbeck.models.{backends[role]}")
 
 
 def _tell(built: Build, seconds: float) -> None:
@@ -129,7 +150,7 @@ def _tell(built: Build, seconds: float) -> None:
     if built.finished:
         results().print(summary(built, seconds=seconds))
     else:
-        notes().print(f"This shard is done; others still work on the build: limbeck status {built.path}", soft_wrap=True)
+        notes().print(f"This shard is done; others still work on it: limbeck status {built.path}", soft_wrap=True)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

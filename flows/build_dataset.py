@@ -1,5 +1,7 @@
 """The build as a Prefect flow: one task for each part, so that runs show their parts, retries and schedules.
 
+On several devices a task is a worker process, which pipelines the parts that it leases.
+
     prefect deploy flows.build_dataset:build_dataset ...         # always as module:function, see flows/__init__.py
 
 Parts stay pipelined in one event loop: a task awaits its part's walk, and costs milliseconds. Prefect caches nothing:
@@ -18,8 +20,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from limbeck.building import build
+from limbeck.built import Build
 from limbeck.errors import DiskFull, EndpointUnreachable, TooManyErrors, WorkError
 from limbeck.progress import Observer
+from limbeck.recipe import load
+from limbeck.workers import Request, Workers, devices
 
 _OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
 _HOPELESS = (TooManyErrors, DiskFull, EndpointUnreachable)
@@ -62,17 +67,25 @@ def build_dataset(
         RequestError: the recipe, source, models or folder are wrong.
         WorkError: the work failed; another run resumes.
     """
-    made = build(
-        recipe,
-        out,
-        sets=sets or (),
-        limit=limit,
-        shard=shard,
-        retry_failed=retry_failed,
-        observer=_OBSERVER.get(),
-        around=_as_task,
-    )
+    request = Request(recipe, out, tuple(sets or ()), limit, shard, retry_failed)
+    if on := devices(load(recipe, sets=request.sets)):
+        made = _on_devices(on, request)
+    else:
+        made = build(**vars(request), observer=_OBSERVER.get(), around=_as_task)
     return {"out": str(made.path), "finished": made.finished, "kept": made.splits()}
+
+
+def _on_devices(on: tuple[str, ...], request: Request) -> Build:
+    """Runs a worker process for each device, each as a task of its own."""
+    workers = Workers(on, request, _OBSERVER.get())
+
+    @task(name="worker", task_run_name="worker-{number}-{device}", cache_policy=NO_CACHE, persist_result=False)
+    def worker_task(number: int, device: str) -> None:
+        workers.work(number)
+
+    for future in [worker_task.submit(number, device) for number, device in enumerate(on)]:
+        future.result()
+    return workers.finish()
 
 
 async def _as_task(part: int, walk: Callable[[], Awaitable[None]]) -> None:

@@ -68,7 +68,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Says which limbeck this is.")
+        bool,
+        typer.Option("--version", metavar="", callback=_version, is_eager=True, help="Says which limbeck this is."),
     ] = False,
 ) -> None:
     pass

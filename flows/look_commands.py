@@ -36,7 +36,9 @@ def report(build: BuildFolder, no_open: NoOpen = False) -> None:
 def row(
     build: BuildFolder,
     row_id: Annotated[str, typer.Argument(metavar="ID", help="As in the column `id` and in the report.")],
-    again: Annotated[bool, typer.Option("--again", metavar="", help="Makes it again and states the difference.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", metavar="", help="Makes it again and states the difference.")
+    ] = False,
 ) -> None:
     """Tell a row's way through the stages."""
     import limbeck

@@ -37,6 +37,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
 }
 """What is set unless the user's environment says otherwise."""
+_SERVER = "-m prefect server start --host 127.0.0.1 --no-services --no-ui --analytics-off"
 
 
 def prepare() -> None:
@@ -109,8 +110,7 @@ class TemporaryServer:
         others = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-                + ["--no-services", "--no-ui", "--analytics-off"],
+                [sys.executable, *_SERVER.split(), "--port", str(port)],
                 env={**others, **QUIET, **own},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

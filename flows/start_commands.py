@@ -65,9 +65,7 @@ def stages(
 
 def _in_short(each: Description) -> Group:
     settings = Text(", ", style="dim").join(_with_default(setting) for setting in each.settings)
-    return Group(
-        Text.assemble("\n  ", (each.name, "bold cyan"), "  ", each.summary), Padding(settings, (0, 0, 0, 4))
-    )
+    return Group(Text.assemble("\n  ", (each.name, "bold cyan"), "  ", each.summary), Padding(settings, (0, 0, 0, 4)))
 
 
 def _with_default(setting: Setting) -> Text:

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from flows.progress_bars import clock_time
+from flows.progress_tally import clock_time
 from limbeck.estimate import Amount, Estimate
 
 
@@ -31,10 +31,14 @@ def table(found: Estimate) -> Group:
             grid.add_row(name, words(amount.value), interval(amount, words))
     if found.prompt_tokens and found.cost is None:
         grid.add_row("cost", "unknown", "the recipe gives no price_in and price_out")
-    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in sorted(found.stage_share.items(), key=lambda s: -s[1]))
+    shares = ", ".join(
+        f"{stage} {share:.0%}" for stage, share in sorted(found.stage_share.items(), key=lambda s: -s[1])
+    )
     head = Text.assemble((f"{found.rows:,} source rows", "bold"), (f", from {found.measured} measured", "dim"))
     tail = [Text(f"where the time goes: {shares}; loading models {clock_time(found.loading_s)}", style="dim")]
-    return Group(Text(), head, Text(), grid, Text(), *tail, *(Text(f"but {caveat}", style="yellow") for caveat in found.caveats))
+    return Group(
+        Text(), head, Text(), grid, Text(), *tail, *(Text(f"but {caveat}", style="yellow") for caveat in found.caveats)
+    )
 
 
 def interval(amount: Amount, words: Callable[[float], str]) -> str:
@@ -58,10 +62,6 @@ def size(count: float) -> str:
     >>> size(512), size(1.5e6), size(3.2e11)
     ('512 B', '1.5 MB', '320 GB')
     """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "TB"
-    return f"{count:.3g} {unit}" if count < 1000 else f"{count:,.0f} {unit}"
+    units = ["B", "kB", "MB", "GB", "TB"]
+    power = min(int(math.log10(max(count, 1)) // 3), len(units) - 1)
+    return f"{count / 1000**power:.3g} {units[power]}"

@@ -7,7 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from flows.progress_bars import clock_time
+from flows.progress_tally import clock_time
 from flows.terminal_summary import cost_words, funnel_table
 from limbeck.status import Status
 
@@ -20,7 +20,10 @@ def table(found: Status) -> Group:
         bar = ProgressBar(total=max(of, 1), completed=done, width=24, complete_style="cyan", finished_style="green")
         took = found.seconds.get(stage)
         parts.add_row(
-            Text(stage), bar, f"{done:,}/{of:,} parts", Text(f"{clock_time(took)} of computing" if took else "", style="dim")
+            Text(stage),
+            bar,
+            f"{done:,}/{of:,} parts",
+            Text(f"{clock_time(took)} of computing" if took else "", style="dim"),
         )
     shown = [Text.assemble(state, ("  " + found.name, "dim")), Text(), parts]
     if found.funnel:

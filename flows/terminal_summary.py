@@ -1,4 +1,4 @@
-"""What a person reads when a build is through: rows in and kept, why the others weren't, cost, success, where to look."""
+"""What a person reads when a build is through: rows in and kept, why others weren't, cost, success, where to look."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from flows.progress_bars import clock_time
+from flows.progress_tally import clock_time
 from flows.terminal import fact
 from limbeck.built import Build
 from limbeck.decisions import ERROR

@@ -52,7 +52,9 @@ class Difference:
         if self.same:
             return f"{name}: the same"
         if self.largest is not None:
-            return f"{name}: differs by at most {self.largest:.3g}" + (" of 255" if isinstance(self.then, bytes) else "")
+            return f"{name}: differs by at most {self.largest:.3g}" + (
+                " of 255" if isinstance(self.then, bytes) else ""
+            )
         return f"{name}: was {self.then!r}, is {self.now!r}"
 
 
@@ -109,7 +111,9 @@ def _compare(built: Build, plan: Plan, part: int, ancestors: list[str]) -> Itera
     for i, table in enumerate(built.recipe.stages, 1):
         if store.read_manifest(built.folder(i), part) is None:
             continue
-        then, now = (_rows(folder, number, ancestors) for folder, number in ((built.folder(i), part), (plan.folder(i), 0)))
+        then, now = (
+            _rows(folder, number, ancestors) for folder, number in ((built.folder(i), part), (plan.folder(i), 0))
+        )
         for row_id, row in then.items():
             other = now.get(row_id)
             if other is None:

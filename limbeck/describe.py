@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from limbeck.stage import Filter, Stage, decision_settings, decision_form, model_settings
+from limbeck.stage import Filter, Stage, decision_form, decision_settings, model_settings
 
 
 @dataclass(frozen=True)

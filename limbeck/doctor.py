@@ -195,6 +195,8 @@ def _hub_model(topic: str, repo_id: str, revision: str | None) -> Finding:
         place = snapshot_download(repo_id, revision=revision, local_files_only=True)
     except (OSError, ValueError):
         if constants.HF_HUB_OFFLINE:
-            return Finding(topic, "missing", f"{repo_id} is not in the cache, and the Hub is off", "unset HF_HUB_OFFLINE")
+            return Finding(
+                topic, "missing", f"{repo_id} is not in the cache, and the Hub is off", "unset HF_HUB_OFFLINE"
+            )
         return Finding(topic, "note", f"{repo_id} is not in the cache; it is downloaded when first used")
     return Finding(topic, "good", f"{repo_id} in {place}")

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -144,7 +145,7 @@ def _extrapolated(built: Build, whole: Recipe, watch: _Stopwatch, total: int, ro
     parts = len(built.parts)
     scale = total / rows * parts  # as many such parts make the whole
     leaving = sorted(watch.left)
-    gaps = [b - a for a, b in zip(leaving, leaving[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(leaving)]
     first = leaving[0] - watch.start
     pace = extrapolate(gaps or [first], max(0.0, scale - 1))
     seconds = Amount(*(first + value for value in (pace.value, pace.low, pace.high)))
@@ -189,7 +190,9 @@ def _bytes_by_part(built: Build) -> list[float]:
     own = {part: 0 for part in built.parts}
     for part in own:
         own[part] = sum(file.stat().st_size for file in built.path.glob(f"stages/*/{store.part_name(part)}.*"))
-    rest = sum(f.stat().st_size for folder in ("data", "journal") for f in (built.path / folder).rglob("*") if f.is_file())
+    rest = sum(
+        f.stat().st_size for folder in ("data", "journal") for f in (built.path / folder).rglob("*") if f.is_file()
+    )
     return [size + rest / len(own) for size in own.values()]
 
 

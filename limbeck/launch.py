@@ -63,19 +63,19 @@ def check_siblings(home: Path | None = None) -> None:
             f"is {found}, which hides limbeck's",
             where=where,
             expected=str(expected),
-            remedy=f"rename {found.name!r}, take {found.parent} off PYTHONPATH, or give limbeck an environment of its own",
+            remedy=f"rename {found.name!r}, take {found.parent} off PYTHONPATH, or use an environment of limbeck's own",
         )
 
 
-_REINSTALL = "install limbeck again, in an environment of its own: python -m venv .venv && .venv/bin/pip install limbeck"
+_REINSTALL = (
+    "install limbeck again, in an environment of its own: python -m venv .venv && .venv/bin/pip install limbeck"
+)
 
 
 def _place(name: str) -> Path | None:
     """The folder or file that `import name` would take, without importing it."""
-    if (loaded := sys.modules.get(name)) is not None:
-        spec = loaded.__spec__
-    else:
-        spec = importlib.util.find_spec(name)
+    loaded = sys.modules.get(name)
+    spec = importlib.util.find_spec(name) if loaded is None else loaded.__spec__
     if spec is None:
         return None
     places = list(spec.submodule_search_locations or ())

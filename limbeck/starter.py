@@ -28,7 +28,9 @@ def write_starter(path: Path, *, force: bool = False) -> Path:
     Raises:
         RequestError: the file is there already, or can't be written.
     """
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.stem).strip("-.") or "my-edits"
+    name = (
+        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in path.stem).strip("-.") or "my-edits"
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w" if force else "x", encoding="utf-8") as file:

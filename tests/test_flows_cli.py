@@ -192,7 +192,9 @@ def test_estimate_counts_the_whole_source(tmp_path, capsys):
 
 def test_stages_lists_every_stage_file(capsys):
     code, out, _ = run(capsys, "stages", "--json")
-    files = {p.stem for folder in ("generators", "filters") for p in (Path(__file__).parent.parent / folder).glob("[!_]*.py")}
+    files = {
+        p.stem for folder in ("generators", "filters") for p in (Path(__file__).parent.parent / folder).glob("[!_]*.py")
+    }
     assert code == 0
     assert {each["name"] for each in json.loads(out)} >= files
     assert all(s["doc"] for each in json.loads(out) for s in each["settings"]), "a setting without a word about it"

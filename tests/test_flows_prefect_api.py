@@ -22,7 +22,9 @@ def fresh(code: str, home: Path, **more: str) -> str:
     """What a new interpreter prints, whose user has only what is given here."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT", "XDG_")) and k != "DO_NOT_TRACK"}
     environment = {**kept, "HOME": str(home), "PYTHONPATH": str(ROOT), **more}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=True
+    )
     return done.stdout.strip()
 
 

@@ -6,7 +6,8 @@ import io
 
 from rich.console import Console
 
-from flows.progress_bars import ProgressBars, ProgressLines, Tally
+from flows.progress_bars import ProgressBars, ProgressLines
+from flows.progress_tally import Tally
 
 
 class Clock:

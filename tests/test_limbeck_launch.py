@@ -64,7 +64,9 @@ def test_a_users_mistake_has_no_traceback(tmp_path, capsys):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["runn"], ["run", "x.toml", "--limit", "0"], ["status", "no-such-folder"]])
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["runn"], ["run", "x.toml", "--limit", "0"], ["status", "no-such-folder"]]
+)
 def test_a_wrong_request_is_2(arguments, capsys):
     assert main(arguments) == 2
     assert capsys.readouterr().err

@@ -29,7 +29,9 @@ def sets(tmp_path) -> dict[str, list[str]]:
     """What stands for a user's own data."""
     names = ("original_prompt", "original_image", "edit_prompt", "edited_prompt", "edited_image")
     (tmp_path / "pairs").mkdir()
-    columns = [pa.array([b"" if "image" in name else ""], pa.binary() if "image" in name else pa.string()) for name in names]
+    columns = [
+        pa.array([b"" if "image" in name else ""], pa.binary() if "image" in name else pa.string()) for name in names
+    ]
     pq.write_table(pa.table(columns, names=names), tmp_path / "pairs" / "train.parquet")
     return {"recipes/existing-pairs.toml": [f"source.pairs={tmp_path / 'pairs'}"]}
 
@@ -54,7 +56,10 @@ def test_a_recipe_opens_with_its_command_cost_and_expected_figures(name):
 def test_a_recipe_written_out_in_full_means_the_same(name, sets, tmp_path):
     recipe = load(ROOT / name, sets=sets.get(name, []))
     (tmp_path / "full.toml").write_text(recipe.toml(), encoding="utf-8")
-    again = load(tmp_path / "full.toml", sets=[f"source.captions={ROOT / 'recipes' / 'captions.jsonl'}"] if recipe.source.captions else [])
+    again = load(
+        tmp_path / "full.toml",
+        sets=[f"source.captions={ROOT / 'recipes' / 'captions.jsonl'}"] if recipe.source.captions else [],
+    )
     assert again.stages == recipe.stages
     assert again.models == recipe.models
 

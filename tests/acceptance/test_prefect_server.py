@@ -39,7 +39,18 @@ def server(environment, tmp_path_factory) -> Iterator[str]:
         port = probe.getsockname()[1]
     home = tmp_path_factory.mktemp("prefect")
     own = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, env={**environment, **own}, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}/api"
@@ -146,22 +157,38 @@ def test_without_a_server_a_temporary_one_leaves_no_trace_in_the_users_home(envi
     assert done.returncode == 0, done.stderr
     assert "without Prefect" not in done.stderr, done.stderr
     assert not [word for word in NOISE if word in done.stdout + done.stderr]
-    assert {line.partition(":")[0] for line in done.stderr.splitlines()} <= {"instruct", "sample", "lucky", "best", "unique"}
+    assert {line.partition(":")[0] for line in done.stderr.splitlines()} <= {
+        "instruct",
+        "sample",
+        "lucky",
+        "best",
+        "unique",
+    }
     home = Path(environment["HOME"])
     assert not (home / ".prefect").exists()
     log = home / ".cache" / "limbeck" / "prefect" / "server.log"
     assert "Traceback" not in log.read_text()
     commands = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
-    environs = [path.parent / "environ" for path in commands if path.exists() and b"prefect\0server" in path.read_bytes()]
-    assert not [path for path in environs if str(home).encode() in path.read_bytes() and b"limbeck/prefect" in path.read_bytes()]
+    environs = [
+        path.parent / "environ" for path in commands if path.exists() and b"prefect\0server" in path.read_bytes()
+    ]
+    assert not [
+        path for path in environs if str(home).encode() in path.read_bytes() and b"limbeck/prefect" in path.read_bytes()
+    ]
 
 
 def test_the_deployable_reference_runs_too(server, environment, tmp_path):
     recipe = toy_recipe(tmp_path, 4)
-    code = f"from flows.build_dataset import build_dataset; print(build_dataset({str(recipe)!r}, {str(tmp_path / 'out')!r}))"
+    asked = f"{str(recipe)!r}, {str(tmp_path / 'out')!r}"
+    code = f"from flows.build_dataset import build_dataset; print(build_dataset({asked}))"
     own = {"PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path / "home")}
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**environment, **own}, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, "-c", code],
+        env={**environment, **own},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "'finished': True" in done.stdout
