@@ -96,7 +96,7 @@ def build(vocab_size: int) -> LlamaForCausalLM:
 
 
 def train(
-    tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 1600, batch: int = 64, lr: float = 2e-3
+    tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 6500, batch: int = 24, lr: float = 2e-3
 ) -> LlamaForCausalLM:
     """Trains on answers only; prompts and padding carry no loss, the end token does."""
     model = build(len(tokenizer))
@@ -114,7 +114,7 @@ def train(
         value = model(input_ids=ids, labels=labels).loss
         return value, {"tokens": width}
 
-    return fit(model, loss, work, steps=steps, lr=lr, warmup=200, ema=0.998, weight_decay=0.05, betas=(0.9, 0.98))
+    return fit(model, loss, work, steps=steps, lr=lr, warmup=200, decay=0.3, ema=0.998, weight_decay=0.05)
 
 
 def save(folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -104,16 +104,16 @@ def _verdict_errors(reader: Reader, vae: Any, bank: Bank) -> dict[str, float]:
 
 def measure_clip(shop: Shop, n: int = 2000) -> dict[str, Any]:
     """The right one of 100 distinct held-out captions."""
-    scorer = load(ModelSpec(id="mini:clip"), "score")
-    bank = shop.held_out(n)
     from PIL import Image
 
+    scorer = load(ModelSpec(id="mini:clip"), "score")
+    scenes = _distinct(np.random.default_rng(13), n, None)
     hits = 0
     for start in range(0, n, 100):
-        texts = [caption(s) for s in bank.scenes[start : start + 100]]
-        assert len(set(texts)) == len(texts), "captions of a group have to be distinct"
-        pictures = scorer.embed_images([Image.fromarray(im) for im in bank.images[start : start + 100]])
-        hits += int((np.argmax(pictures @ scorer.embed_texts(texts).T, 1) == np.arange(len(texts))).sum())
+        group = scenes[start : start + 100]
+        pictures = scorer.embed_images([Image.fromarray(render(s).image) for s in group])
+        texts = scorer.embed_texts([caption(s) for s in group])
+        hits += int((np.argmax(pictures @ texts.T, 1) == np.arange(len(group))).sum())
     return {"pictures": n, "right_of_100": hits / n}
 
 
@@ -153,7 +153,7 @@ def _rights(found: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, flo
     }
 
 
-def _distinct(rng: np.random.Generator, n: int, things: int) -> list[Scene]:
+def _distinct(rng: np.random.Generator, n: int, things: int | None) -> list[Scene]:
     found: dict[str, Scene] = {}
     while len(found) < n:
         scene = sample_scene(rng, things=things, split="test")
