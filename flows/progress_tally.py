@@ -152,6 +152,11 @@ def count(progress: StageProgress) -> str:
 
 
 def went_on(progress: StageProgress) -> str:
+    """Rows that went on, and those that failed.
+
+    >>> went_on(StageProgress(2, done={0: PartDone(rows=10, kept=1200, failed=1, reused=False)}))
+    '→ 1,200 (1 failed)'
+    """
     words = f"→ {progress.kept:,}" if progress.done else ""
     return words + (f" ({progress.failed:,} failed)" if progress.failed else "")
 

@@ -177,6 +177,16 @@ def test_without_a_server_a_temporary_one_leaves_no_trace_in_the_users_home(envi
     ]
 
 
+def test_on_several_devices_a_task_is_a_worker(server, environment, tmp_path):
+    recipe = toy_recipe(tmp_path, 16, run='devices = ["cpu", "cpu"]')
+    done = limbeck("run", recipe, "--out", tmp_path / "out", environment=environment, PREFECT_API_URL=server)
+    assert done.returncode == 0, done.stderr
+    (run,) = [run for run in ask(server, "flow_runs") if run["parameters"]["recipe"] == str(recipe)]
+    tasks = [task for task in settled(server, "task_runs", 2) if task["flow_run_id"] == run["id"]]
+    assert sorted(task["name"] for task in tasks) == ["worker-0-cpu", "worker-1-cpu"]
+    assert not [word for word in NOISE if word in done.stdout + done.stderr]
+
+
 def test_the_deployable_reference_runs_too(server, environment, tmp_path):
     recipe = toy_recipe(tmp_path, 4)
     asked = f"{str(recipe)!r}, {str(tmp_path / 'out')!r}"
