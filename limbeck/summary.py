@@ -167,24 +167,22 @@ class Summary:
 
 
 def yields(
-    kinds: Sequence[str | None], kept: np.ndarray, failed: np.ndarray, reasons: Mapping[str, np.ndarray]
+    names: Sequence[str], codes: np.ndarray, kept: np.ndarray, failed: np.ndarray, reasons: Mapping[str, np.ndarray]
 ) -> tuple[GroupYield, ...]:
     """What became of the rows of each kind, the most frequent kind first.
 
     Args:
-        kinds: (N,) kind of each row; None counts as `unknown`.
+        names: of the kinds.
+        codes: (N,) kind of each row, as an index of `names`.
         kept: (N,) bool.
         failed: (N,) bool.
         reasons: reason to (N,) bool, the rows that were dropped for it.
 
     >>> [(y.name, y.rows, y.kept, y.failed, dict(y.reasons)) for y in yields(
-    ...     ["add", "add", None], np.array([True, False, False]), np.array([False, False, True]),
+    ...     ["move", "add"], np.array([1, 1, 0]), np.array([True, False, False]), np.array([False, False, True]),
     ...     {"copy": np.array([False, True, False])})]
-    [('add', 2, 1, 0, {'copy': 1}), ('unknown', 1, 0, 1, {})]
+    [('add', 2, 1, 0, {'copy': 1}), ('move', 1, 0, 1, {})]
     """
-    names, codes = np.unique(
-        np.array([kind or "unknown" for kind in kinds], dtype=object).astype(str), return_inverse=True
-    )
 
     def count(mask: np.ndarray) -> list[int]:
         return np.bincount(codes[mask], minlength=len(names)).tolist()
@@ -194,7 +192,7 @@ def yields(
     found = []
     for i in sorted(range(len(names)), key=lambda i: (-rows[i], names[i])):
         own = sorted(((r, n[i]) for r, n in why.items() if n[i]), key=lambda item: (-item[1], item[0]))
-        found.append(GroupYield(str(names[i]), rows[i], good[i], bad[i], dict(own)))
+        found.append(GroupYield(names[i], rows[i], good[i], bad[i], dict(own)))
     return tuple(found)
 
 

@@ -101,9 +101,11 @@ def by_type(outcome: Outcome) -> tuple[GroupYield, ...]:
         return ()
     verdicts = level.verdicts
     where = np.flatnonzero(verdicts.alive | (verdicts.ended_by >= 0))
-    kinds = level.frame.column("edit_type").take(where).to_pylist()
+    kinds = level.frame.column("edit_type").take(where).fill_null("unknown").combine_chunks().dictionary_encode()
     reasons = {reason: mask[where] for reason, mask in verdicts.reasons.items() if not reason.startswith(ERROR)}
-    return yields(kinds, verdicts.alive[where], verdicts.failed[where], reasons)
+    return yields(
+        kinds.dictionary.to_pylist(), kinds.indices.to_numpy(), verdicts.alive[where], verdicts.failed[where], reasons
+    )
 
 
 def reasons_of(level: Level, where: np.ndarray) -> list[tuple[str, ...]]:

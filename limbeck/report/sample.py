@@ -67,8 +67,11 @@ def nearest(
     found = []
     for mask in (low, ~low & np.isfinite(scores)):
         positions = where[mask]
-        order = np.argsort(np.abs(values[positions] - threshold), kind="stable")[:most]
-        found.append(positions[order].tolist())
+        distance = np.abs(values[positions] - threshold)
+        if len(distance) > most:  # a million rows needn't be sorted for three
+            close = np.flatnonzero(distance <= np.partition(distance, most)[most])
+            positions, distance = positions[close], distance[close]
+        found.append(positions[np.argsort(distance, kind="stable")[:most]].tolist())
     return found[0], found[1]
 
 

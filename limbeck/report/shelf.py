@@ -22,7 +22,7 @@ from limbeck.tally import reasons_of
 if TYPE_CHECKING:
     from limbeck.built import Build
 
-_OPEN_PARTS = 32
+_OPEN_PARTS = 128
 _TEXTS = ("edit_prompt", "original_prompt", "edited_prompt", "edit_type", "split")
 
 
