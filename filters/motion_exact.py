@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -29,10 +30,13 @@ class MotionExact(Filter):
 
     name: ClassVar = "motion_exact"
     version: ClassVar = 1
-    reads: ClassVar = columns("clip_spec", "flow_forward", "flow_backward", "magnified_frames", "layer_ids")
     writes: ClassVar = (*tuple(column(name, pa.float64()) for name in _MEASURES), column("fault", pa.string()))
     reasons: ClassVar = ("unreadable", "flow_wrong", "frames_wrong", "inconsistent", "unexplained")
 
+    cutouts: str | None = None
+    """Folder of the cut-outs that the clips were made with."""
+    image: bool = False
+    """The rows' own pictures are the backgrounds (`background = "image"`)."""
     max_flow_error_px: Annotated[float, Decision(), Ge(0)] = 1e-5
     """Largest error of the stored flow; raise it to 0.01 for float16."""
     max_frame_error: Annotated[float, Decision(), Ge(0)] = 1.0
@@ -42,16 +46,29 @@ class MotionExact(Filter):
     min_zero_flow_ratio: Annotated[float, Decision(), Ge(0)] = 10.0
     """Least ratio of the mismatches with no flow and with the stored flow."""
 
+    @property
+    def reads(self) -> tuple[pa.Field, ...]:
+        """Specification and truth; the row's picture where it is in the clip."""
+        stored = columns("clip_spec", "flow_forward", "flow_backward", "magnified_frames", "layer_ids")
+        return (*stored, *columns("image")) if self.image else stored
+
     def score(self, rows: list[Row], run: Run) -> list[Row]:
         """Renders again and compares."""
-        return [self._measure(row) for row in rows]
+        from limbeck.motion.cutouts import load_folder
 
-    def _measure(self, row: Row) -> Row:
+        cutouts = {} if self.cutouts is None else load_folder(Path(self.cutouts))
+        return [self._measure(row, cutouts) for row in rows]
+
+    def _measure(self, row: Row, pictures: dict[str, Any]) -> Row:
         from limbeck.motion.checks import measure_pair
+        from limbeck.motion.cutouts import load_picture
 
         nothing: dict[str, Any] = dict.fromkeys((*_MEASURES, "fault"))
         try:
-            return nothing | measure_pair(row)
+            if self.image:
+                name, pixels = load_picture(row["image"])
+                pictures = {**pictures, name: pixels[:3]}
+            return nothing | measure_pair(row, pictures)
         except (ValueError, KeyError, TypeError, OSError, SettingError) as error:
             return nothing | {"fault": str(error)[:200] or type(error).__name__}
 

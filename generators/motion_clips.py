@@ -5,7 +5,6 @@ Every frame and every magnified frame is rendered from one continuous scene; see
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -67,11 +66,11 @@ class MotionClips(Generator):
         import torch
 
         from limbeck.motion.clip import make_clip
-        from limbeck.motion.cutouts import load_picture
+        from limbeck.motion.cutouts import load_folder, load_picture
         from limbeck.motion.row import arrays, labels
         from limbeck.motion.sampling import Material, draw_clip
 
-        cutouts = {} if self.cutouts is None else _cutouts(Path(self.cutouts))
+        cutouts = {} if self.cutouts is None else load_folder(Path(self.cutouts))
         for row in rows:
             pictures, material = dict(cutouts), Material(cutouts=tuple(cutouts))
             if self.background == "image":
@@ -93,30 +92,3 @@ class MotionClips(Generator):
                         continue
                 run.count("clips")
                 yield child
-
-
-def _cutouts(folder: Path) -> dict:
-    """Cut-outs of a folder by hash, in the order of their names.
-
-    Raises:
-        SettingError: no pictures there, or one without alpha.
-    """
-    from PIL import Image
-
-    from limbeck.motion.cutouts import load_picture
-
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in (".png", ".webp"))
-    if not files:
-        raise SettingError(
-            f"no PNG or WebP in {folder}", where="cutouts", remedy="name a folder of cut-outs with alpha"
-        )
-    found = {}
-    for file in files:
-        data = file.read_bytes()
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.verify()
-        name, pixels = load_picture(data)
-        if pixels.shape[0] != 4:
-            raise SettingError(f"{file} has no alpha", expected="a cut-out (RGBA)", where="cutouts")
-        found[name] = pixels
-    return found

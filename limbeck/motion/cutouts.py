@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,6 +31,24 @@ def load_picture(data: bytes) -> tuple[str, Tensor]:
     has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
     pixels = np.asarray(picture.convert("RGBA" if has_alpha else "RGB"), np.float32) / 255
     return hashlib.sha256(data).hexdigest(), torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def load_folder(folder: Path) -> dict[str, Tensor]:
+    """Cut-outs of a folder by hash, in the order of the files' names.
+
+    Raises:
+        SettingError: no pictures there, or one without alpha.
+    """
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in (".png", ".webp"))
+    if not files:
+        raise SettingError(f"no PNG or WebP in {folder}", where="cutouts", remedy="name a folder of RGBA cut-outs")
+    found = {}
+    for file in files:
+        name, pixels = load_picture(file.read_bytes())
+        if pixels.shape[0] != 4:
+            raise SettingError(f"{file} has no alpha", expected="a cut-out (RGBA)", where="cutouts")
+        found[name] = pixels
+    return found
 
 
 def picture_size_px(texture: Picture | StorybookPage, factor: int, pictures: Pictures) -> tuple[float, float]:

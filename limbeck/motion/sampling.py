@@ -122,7 +122,7 @@ def _texture(
         return Picture(sha256=material.background, blur_px=blur)
     if index > 0 and material.cutouts:
         return Picture(sha256=str(rng.choice(material.cutouts)), scale=float(rng.uniform(0.5, 1.0)))
-    if settings.textures == "storybook":
+    if settings.textures == "storybook" or (index == 0 and material.page):
         return _page(rng, settings, index, radius, blur, material)
     colour = tuple(float(c) for c in rng.uniform(0.25, 0.7, 3))
     contrast = float(rng.uniform(0.2, 0.42))  # 0.7 * 1.42 < 1

@@ -99,9 +99,7 @@ def covered(scene: Scene, shot: Shot, depth: int, x: Tensor, y: Tensor) -> Tenso
         near = (x >= left) & (x <= right) & (y >= top) & (y <= bottom) & ~hidden
         for j in torch.nonzero(near.flatten(1).any(1)).flatten().tolist():
             at = near[j]
-            hidden[j, at] = (
-                layer_rgba(scene, nearer, pose.take([j]), x[j, at][None], y[j, at][None])[0, ..., 3] >= 0.5
-            )
+            hidden[j, at] = layer_rgba(scene, nearer, pose.take([j]), x[j, at][None], y[j, at][None])[0, ..., 3] >= 0.5
     return hidden
 
 

@@ -1,0 +1,128 @@
+"""The motion stages through the real runner.
+
+Oracles: a stored row against a rendering from its own specification; specifications alone against the whole build's.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import limbeck
+from limbeck.motion.clip import make_clip
+from limbeck.motion.cutouts import load_picture
+from limbeck.motion.spec import ClipSpec
+from limbeck.motion.storage import decode
+from limbeck.records import MOTION_ARRAYS, MOTION_LABELS
+
+CLIP = "clip = { width_px = 40, height_px = 32, frames = 3, objects = [1, 2], object_radius = [0.1, 0.3] }"
+
+
+def recipe(folder, source, settings, exact=""):
+    text = f"""
+[dataset]
+name = "clips"
+record = "MotionClip"
+seed = 3
+license = "cc0-1.0"
+[source]
+{source}
+[[stages]]
+use = "motion_clips"
+tracks = 5
+{CLIP}
+{settings}
+[[stages]]
+use = "motion_range"
+min_peak_px = 0.0
+[[stages]]
+use = "motion_exact"
+{exact}
+"""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.toml").write_text(text)
+    return folder / "recipe.toml"
+
+
+def rows_of(out):
+    return [row for file in sorted((Path(out) / "data").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("motion")
+    limbeck.build(recipe(folder, "storybook = { rows = 3 }", 'clips = 2\nbackground = "scene"'), folder / "out")
+    return folder / "out"
+
+
+def test_every_row_is_the_rendering_of_its_specification(build):
+    rows = rows_of(build)
+    assert len(rows) == 6
+    for row in rows:
+        assert {*MOTION_LABELS, *MOTION_ARRAYS, "caption", "seed"} <= row.keys()
+        clip = make_clip(ClipSpec.model_validate_json(row["clip_spec"]), tracks=5)
+        assert np.array_equal(decode(row["frames"]), clip.frames.permute(0, 2, 3, 1).numpy())
+        assert np.array_equal(decode(row["flow_forward"]), clip.forward.flow.numpy())
+        assert np.array_equal(decode(row["tracks"]), clip.tracks.points.astype(np.float32))
+        assert row["gain_total"] == [gain.gain_total for gain in clip.spec.gains]
+        assert row["seed"] == clip.spec.seed
+        assert json.loads(row["clip_spec"])["layers"][0]["texture"]["scene"] == row["scene"]
+
+
+def test_the_datasets_library_reads_the_build(build, tmp_path):
+    splits = datasets.load_dataset(str(build), cache_dir=tmp_path)
+    assert sum(map(len, splits.values())) == 6
+    loaded = next(iter(splits.values()))
+    assert decode(loaded[0]["frames"]).shape == (3, 32, 40, 3)
+    assert loaded[0]["fps"] == {"numerator": 30, "denominator": 1}
+
+
+def test_specifications_alone_are_those_of_the_whole_build(build, tmp_path):
+    path = recipe(tmp_path, "storybook = { rows = 3 }", 'clips = 2\nbackground = "scene"\nspecs_only = true')
+    text = path.read_text()
+    path.write_text(text[: text.index('[[stages]]\nuse = "motion_range"')])
+    limbeck.build(path, tmp_path / "out")
+    specs = rows_of(tmp_path / "out")
+    assert sorted(row["clip_spec"] for row in specs) == sorted(row["clip_spec"] for row in rows_of(build))
+    assert not set(MOTION_ARRAYS) & specs[0].keys()
+
+
+def png(picture):
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_the_users_pictures_and_cut_outs_are_used_and_small_pictures_dropped(tmp_path):
+    photos, cutouts = tmp_path / "photos", tmp_path / "cutouts"
+    photos.mkdir()
+    cutouts.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
+    (photos / "large.png").write_bytes(png(Image.fromarray(noise)))
+    (photos / "small.png").write_bytes(png(Image.fromarray(noise[:20, :20])))
+    for name in ("large", "small"):
+        (photos / f"{name}.txt").write_text(f"a {name} picture of noise")
+    square = np.zeros((8, 8, 4), np.uint8)
+    square[2:6, 2:6] = (255, 0, 0, 255)
+    (cutouts / "square.png").write_bytes(png(Image.fromarray(square, "RGBA")))
+    settings = f'background = "image"\ncutouts = "{cutouts}"\nsubsets = ["static_background"]'
+    path = recipe(tmp_path, f'images = "{photos}"', settings, f'image = true\ncutouts = "{cutouts}"')
+    limbeck.build(path, tmp_path / "out")
+    (row,) = rows_of(tmp_path / "out")
+    names = sorted(load_picture(file.read_bytes())[0] for file in (photos / "large.png", cutouts / "square.png"))
+    assert row["texture_hashes"] == names
+    dropped = pq.read_table(next((tmp_path / "out" / "stages" / "01-motion_clips").glob("*.parquet"))).to_pylist()
+    (small,) = [entry for entry in dropped if entry["reason"]]
+    assert small["reason"] == "picture_unusable"
+    assert "covers 20 x 20 px" in small["detail"]
+
+    (cutouts / "no_alpha.png").write_bytes(png(Image.fromarray(noise[:9, :9])))
+    from generators.motion_clips import MotionClips
+
+    with pytest.raises(ValueError, match=r"no_alpha.png has no alpha; expected a cut-out"):
+        list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], None))
