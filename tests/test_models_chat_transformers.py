@@ -156,6 +156,20 @@ def test_max_tokens_bounds_the_answer(folder):
     assert answer.usage.completion_tokens == 24
 
 
+def test_rows_of_one_batch_keep_their_own_bounds(folder):
+    chat = TransformersChat(folder)
+
+    async def both():
+        short, long = ([{"role": "user", "content": "red"}] for _ in range(2))
+        return await asyncio.gather(
+            chat.complete(short, max_tokens=3, temperature=0.0), chat.complete(long, max_tokens=20, temperature=0.0)
+        )
+
+    short, long = asyncio.run(both())
+    assert short.usage.completion_tokens == 3 < long.usage.completion_tokens
+    assert long.text.startswith(short.text)
+
+
 def test_a_conversation_beyond_the_context_fails_that_row(folder):
     chat = TransformersChat(folder)
     with pytest.raises(ModelError, match="at most 128"):
