@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.command_options import AsJson, BuildFolder, NoOpen
-from flows.terminal import results, show, write_json
+from flows.terminal import fact, results, show, write_json
 
 
 def status(build: BuildFolder, as_json: AsJson = False) -> None:
@@ -30,7 +30,9 @@ def report(build: BuildFolder, no_open: NoOpen = False) -> None:
     import limbeck
     from limbeck.report import write_report
 
-    show(write_report(limbeck.open_build(build)), wanted=not no_open)
+    page = write_report(limbeck.open_build(build))
+    results().print(fact("look", Text(str(page), style="cyan")))
+    show(page, wanted=not no_open)
 
 
 def row(

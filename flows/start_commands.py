@@ -64,7 +64,8 @@ def stages(
 
 
 def _in_short(each: Description) -> Group:
-    settings = Text(", ", style="dim").join(_with_default(setting) for setting in each.settings)
+    own = [setting for setting in each.settings if "." not in setting.name]  # those of tables come in full
+    settings = Text(", ", style="dim").join(_with_default(setting) for setting in own)
     return Group(Text.assemble("\n  ", (each.name, "bold cyan"), "  ", each.summary), Padding(settings, (0, 0, 0, 4)))
 
 
@@ -84,7 +85,7 @@ def _in_full(each: Description) -> Group:
         table.add_column(title, no_wrap=title == "setting")
     for setting in each.settings:
         about = Text(setting.doc[:1].upper() + setting.doc[1:])
-        about.append(f" {_marks(setting)}", style="dim")
+        about.append(" " * bool(about) + _marks(setting), style="dim")
         table.add_row(Text(setting.name, style="cyan"), setting.default or Text("none", style="yellow"), about)
     head = Text.assemble("\n", (each.name, "bold cyan"), (f"  {each.kind}", "dim"))
     prose = "\n\n".join(" ".join(paragraph.split()) for paragraph in each.doc.split("\n\n"))

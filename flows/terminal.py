@@ -47,8 +47,7 @@ def write_json(value: Any) -> None:
 
 
 def show(page: Path, *, wanted: bool) -> None:
-    """Opens a page in the browser where there is one to open, and says where it lies."""
-    results().print(fact("report", Text(str(page), style="cyan")))
+    """Opens a page in the browser where there is one to open."""
     if wanted and _has_display():
         webbrowser.open(page.resolve().as_uri())
 

@@ -6,8 +6,8 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
 from limbeck.stage import Filter, Stage, decision_form, decision_settings, model_settings
@@ -51,19 +51,11 @@ class Description:
 
 def describe(cls: type[Stage]) -> Description:
     """Describes a stage class. Columns that depend on settings are those of the defaults, where there are defaults."""
-    prose, documented = _split(inspect.getdoc(cls) or "")
-    documented |= _attribute_docstrings(cls)
+    prose, _ = _split(inspect.getdoc(cls) or "")
     roles, decisions = model_settings(cls), decision_settings(cls)
     settings = tuple(
-        Setting(
-            name=name,
-            type=_type(info.annotation, info.metadata),
-            default=None if info.is_required() else _shown(info.get_default(call_default_factory=True)),
-            doc=documented.get(name, ""),
-            role=roles.get(name),
-            decides=name in decisions,
-        )
-        for name, info in cls.__pydantic_fields__.items()  # type: ignore[attr-defined]
+        replace(setting, role=roles.get(setting.name), decides=setting.name.partition(".")[0] in decisions)
+        for setting in _settings(cls)
     )
     return Description(
         name=cls.name,
@@ -76,6 +68,18 @@ def describe(cls: type[Stage]) -> Description:
         decides_by=decision_form(cls) if issubclass(cls, Filter) else None,  # type: ignore[arg-type]
         settings=settings,
     )
+
+
+def _settings(cls: type, prefix: str = "") -> Iterator[Setting]:
+    """The fields of a class; below one that holds a table, the table's own as `name.key`."""
+    documented = _split(inspect.getdoc(cls) or "")[1] | _attribute_docstrings(cls)
+    for name, info in cls.__pydantic_fields__.items():  # type: ignore[attr-defined]
+        default = None if info.is_required() else _shown(info.get_default(call_default_factory=True))
+        kind = _type(info.annotation, info.metadata)
+        yield Setting(prefix + name, kind, default, documented.get(name, ""), role=None, decides=False)
+        for inner in (info.annotation, *get_args(info.annotation)):
+            if hasattr(inner, "__pydantic_fields__"):
+                yield from _settings(inner, f"{prefix}{name}.")
 
 
 def _columns(cls: type[Stage], which: str) -> tuple[str, ...]:
@@ -139,6 +143,7 @@ def _type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     return f"{words}, {'below' if 'lt' in bounds else 'up to'} {high:g}" if high is not None else words
 
 
+_FEW = 4
 _WORDS = {str: "text", int: "integer", float: "number", bool: "true or false", type(None): "none", Any: "anything"}
 
 
@@ -153,6 +158,8 @@ def _words(annotation: Any) -> str:
         return f"list of {kinds[0]}" if len(kinds) != 2 else f"[{', '.join(kinds)}]"
     if origin is dict:
         return f"table of {_words(inner[1])}"
+    if hasattr(annotation, "__pydantic_fields__"):
+        return "table"
     if inner:  # a union
         return " or ".join(_words(kind) for kind in inner)
     return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
@@ -170,8 +177,11 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, str):
         return '"' + (value if len(value) <= 40 and "\n" not in value else value.split("\n")[0][:30] + " ...") + '"'
+    if hasattr(value, "__pydantic_fields__"):
+        return "{ ... }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_shown(item) for item in value) + "]"
+        more = f", ... {len(value)} in all" if len(value) > _FEW else ""
+        return "[" + ", ".join(_shown(item) for item in value[:_FEW]) + more + "]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_shown(item)}" for key, item in value.items()) + " }" if value else "{}"
     return f"{value:g}" if isinstance(value, float) else str(value)
