@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import limbeck
+from limbeck.exports import export
 from limbeck.motion.clip import make_clip
 from limbeck.motion.cutouts import load_picture
 from limbeck.motion.spec import ClipSpec
@@ -90,6 +91,14 @@ def test_specifications_alone_are_those_of_the_whole_build(build, tmp_path):
     specs = rows_of(tmp_path / "out")
     assert sorted(row["clip_spec"] for row in specs) == sorted(row["clip_spec"] for row in rows_of(build))
     assert not set(MOTION_ARRAYS) & specs[0].keys()
+
+
+@pytest.mark.parametrize("form", ["oh2018", "flo", "tap"])
+def test_a_build_is_exported(build, tmp_path, form):
+    done = export(build, form, tmp_path / form)
+    assert done.rows == 6
+    files = {file.name for file in (tmp_path / form).rglob("*")}
+    assert {"oh2018": "train_mf.txt", "flo": "forward_0001.flo", "tap": "tap.pkl"}[form] in files
 
 
 def png(picture):

@@ -3,7 +3,6 @@
 Oracles: equality of bytes; the .flo layout written out by hand; the corner convention of TAP-Vid.
 """
 
-import io
 import pickle
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from limbeck.motion.clip import make_clip
 from limbeck.motion.curriculum import SUBSETS, ClipSettings
-from limbeck.motion.exports import export, flo_bytes, read_flo
+from limbeck.motion.exports import flo_bytes, read_flo, write_flo, write_oh2018, write_tap
 from limbeck.motion.row import arrays, labels
 from limbeck.motion.sampling import draw_clip
 from limbeck.motion.spec import ClipSpec
@@ -125,26 +124,39 @@ def test_flo_is_tag_width_height_then_x_y_pairs():
 
 def test_exports_write_what_their_readers_expect(tmp_path):
     clips = [make_clip(spec, tracks=4) for spec in SPECS[:2]]
-    assert export(clips, "oh2018", tmp_path / "oh") == 2
+    assert write_oh2018(clips, tmp_path / "oh") == 2
     names = sorted(str(file.relative_to(tmp_path / "oh")) for file in (tmp_path / "oh").rglob("*.*"))
-    assert names == [f"{d}/00000{i}.{e}" for d, e in
-                     (("amplified", "png"), ("frameA", "png"), ("frameB", "png"), ("frameC", "png"), ("meta", "json"))
-                     for i in (0, 1)] + ["train_mf.txt"]  # fmt: skip
+    folders = (("amplified", "png"), ("frameA", "png"), ("frameB", "png"), ("frameC", "png"), ("meta", "json"))
+    assert names == [f"{folder}/00000{i}.{end}" for folder, end in folders for i in (0, 1)] + ["train_mf.txt"]
     alphas = [float(line) for line in (tmp_path / "oh" / "train_mf.txt").read_text().split()]
     assert alphas == [spec.gains[0].gain_total - 1 for spec in SPECS[:2]]
-    frame_a = np.asarray(Image.open(io.BytesIO((tmp_path / "oh" / "frameA" / "000000.png").read_bytes())))
-    assert np.abs(frame_a / 255 - clips[0].clean[0].permute(1, 2, 0).numpy()).max() <= 1 / 255 + 1e-6
+    shown = {name: np.asarray(Image.open(tmp_path / "oh" / name / "000000.png")) / 255 for name, _ in folders[:4]}
+    clean = clips[0].clean.permute(0, 2, 3, 1).numpy()
+    factor, offset = (np.array(part) for part in SPECS[0].perturbation)
+    wanted = {
+        "frameA": clean[0],
+        "frameC": clean[1],
+        "frameB": clean[1] * factor + offset,
+        "amplified": clips[0].magnified[0, 1].permute(1, 2, 0).numpy(),
+    }
+    for name, picture in wanted.items():
+        assert np.abs(shown[name] - picture).max() <= 1 / 255 + 1e-6, name
 
-    assert export(clips, "flo", tmp_path / "flo") == 2
+    assert write_flo([(clip.forward.flow.numpy(), clip.backward.flow.numpy()) for clip in clips], tmp_path / "flo") == 2
     read = read_flo((tmp_path / "flo" / "000001" / "backward_0001.flo").read_bytes())
     assert np.array_equal(read, clips[1].backward.flow[1].numpy())
 
-    assert export(clips, "tap", tmp_path) == 2
+    rows = [arrays(clip) for clip in clips]
+    names = ("frames", "tracks", "tracks_visible")
+    assert write_tap([tuple(decode(row[name]) for name in names) for row in rows], tmp_path / "tap.pkl") == 2
     entry = pickle.loads((tmp_path / "tap.pkl").read_bytes())["000000"]
     assert entry["video"].shape == (3, 32, 40, 3)
     assert entry["occluded"].dtype == bool
     pixels = entry["points"] * np.array([40, 32]) - 0.5
     assert np.allclose(pixels, clips[0].tracks.points, atol=1e-5)
 
-    with pytest.raises(ValueError, match="oh2018 or flo or tap"):
-        export(clips, "mp4", tmp_path)
+
+def test_a_clip_without_a_second_frame_or_a_gain_is_no_triplet(tmp_path):
+    spec = SPECS[0].model_copy(update={"frames": 1, "gains": ()})
+    with pytest.raises(ValueError, match="1 frames and 0 gains; expected at least 2 and 1"):
+        write_oh2018([make_clip(spec, tracks=1)], tmp_path)

@@ -14,14 +14,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from limbeck.errors import SettingError
 from limbeck.motion.clip import Clip
 from limbeck.motion.sensor import perturb, quantise
-from limbeck.motion.storage import _to_png
+from limbeck.motion.storage import to_png
 
-FORMATS = ("oh2018", "flo", "tap")
 _FLO_TAG = np.float32(202021.25)
 
 
@@ -58,7 +56,7 @@ def write_oh2018(clips: Iterable[Clip], folder: Path) -> int:
         }
         for name, picture in pictures.items():
             steps = quantise(picture[None], spec.sensor, draw=f"oh2018.{name}")[0]
-            (folder / name / f"{number:06d}.png").write_bytes(_to_png(steps.permute(1, 2, 0).cpu().numpy(), 1))
+            (folder / name / f"{number:06d}.png").write_bytes(to_png(steps.permute(1, 2, 0).cpu().numpy(), 1))
         gain = spec.gains[0].gain_total
         alphas.append(gain - 1)
         facts = {"amplification_factor": gain - 1, "gain_total": gain, "spec": json.loads(spec.model_dump_json())}
@@ -67,14 +65,18 @@ def write_oh2018(clips: Iterable[Clip], folder: Path) -> int:
     return len(alphas)
 
 
-def write_flo(clips: Iterable[Clip], folder: Path) -> int:
-    """NUMBER/forward_TTTT.flo and backward_TTTT.flo: tag, width, height, then (x, y) pairs row by row."""
+def write_flo(flows: Iterable[tuple[np.ndarray, np.ndarray]], folder: Path) -> int:
+    """NUMBER/forward_TTTT.flo and backward_TTTT.flo: tag, width, height, then (x, y) pairs row by row.
+
+    Args:
+        flows: (P, H, W, 2) forward and backward flow of each clip.
+    """
     count = 0
-    for number, clip in enumerate(clips):
+    for number, pair in enumerate(flows):
         place = Path(folder) / f"{number:06d}"
         place.mkdir(parents=True, exist_ok=True)
-        for name, flow in (("forward", clip.forward.flow), ("backward", clip.backward.flow)):
-            for t, one in enumerate(flow.cpu().numpy()):
+        for name, flow in zip(("forward", "backward"), pair, strict=True):
+            for t, one in enumerate(flow):
                 (place / f"{name}_{t:04d}.flo").write_bytes(flo_bytes(one))
         count += 1
     return count
@@ -101,37 +103,23 @@ def read_flo(data: bytes) -> np.ndarray:
     return np.frombuffer(data[12:], "<f4").reshape(height, width, 2)
 
 
-def write_tap(clips: Iterable[Clip], file: Path) -> int:
+def write_tap(clips: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], file: Path) -> int:
     """One pickle of {name: {video (T, H, W, 3) uint8, points (N, T, 2) float32, occluded (N, T) bool}}.
 
     As TAP-Vid's own files: points are (x, y) divided by (width, height), where the top-left corner of the
     top-left pixel is the origin, so its centre lies at half a pixel.
+
+    Args:
+        clips: frames (T, H, W, 3), tracks (N, T, 2) in pixels from the first pixel's centre, visible (N, T).
     """
     entries = {}
-    for number, clip in enumerate(clips):
-        size = np.array([clip.spec.width_px, clip.spec.height_px])
+    for number, (frames, points, visible) in enumerate(clips):
+        size = np.array([frames.shape[2], frames.shape[1]])
         entries[f"{number:06d}"] = {
-            "video": clip.frames.permute(0, 2, 3, 1).cpu().numpy(),
-            "points": ((clip.tracks.points + 0.5) / size).astype(np.float32),
-            "occluded": ~clip.tracks.visible,
+            "video": frames,
+            "points": ((points.astype(np.float64) + 0.5) / size).astype(np.float32),
+            "occluded": ~visible.astype(bool),
         }
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).write_bytes(pickle.dumps(entries))
     return len(entries)
-
-
-def export(clips: Iterable[Clip], form: str, out: Path) -> int:
-    """Write clips in one of `FORMATS`; returns their number.
-
-    Raises:
-        SettingError: unknown format, or a clip that the format can't hold.
-    """
-    with torch.inference_mode():
-        match form:
-            case "oh2018":
-                return write_oh2018(clips, out)
-            case "flo":
-                return write_flo(clips, out)
-            case "tap":
-                return write_tap(clips, Path(out) / "tap.pkl")
-    raise SettingError(f"unknown format {form!r}", expected=" or ".join(FORMATS))

@@ -3,7 +3,7 @@
 Why this kernel: the gain by which a small shift d of a cosine comes back, recovered / true, is for
 d = 0.01 px and periods of 4 and 8 texels .643 and .903 with bilinear or Keys cubic, 1.052 and .964
 with Lanczos-3, .955 and .998 with the cubic B-spline. On layers with two texels a pixel a period of
-4 px is 8 texels, so the B-spline is within 0.2%, where bilinear would need 10 texels a pixel.
+4 px is 8 texels, so the B-spline is within 0.23%, where bilinear needs 12 texels a pixel for 0.2%.
 `benchmarks/motion_speed.py --kernels` measures the table.
 
 Source: Unser, Aldroubi and Eden, "B-spline signal processing", 1993.

@@ -46,7 +46,7 @@ def encode(array: np.ndarray, axes: str, codec: Codec = "zstd", level: int = 1) 
     array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     if codec == "png":
         pictures = array.reshape(-1, *_picture_shape(array, axes))
-        data = [_to_png(picture, level) for picture in pictures]
+        data = [to_png(picture, level) for picture in pictures]
     else:
         data = [pa.compress(_bytes(part, codec), "zstd", asbytes=True) for part in array]
     return {"data": data, "shape": list(array.shape), "dtype": array.dtype.name, "axes": axes, "codec": codec}
@@ -100,7 +100,8 @@ def _picture_shape(array: np.ndarray, axes: str) -> tuple[int, ...]:
     return array.shape[axes.index("H") :]
 
 
-def _to_png(picture: np.ndarray, level: int) -> bytes:
+def to_png(picture: np.ndarray, level: int) -> bytes:
+    """(H, W) or (H, W, 1 or 3) uint8 as a PNG file."""
     from PIL import Image
 
     buffer = io.BytesIO()

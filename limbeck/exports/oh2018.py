@@ -1,0 +1,49 @@
+"""Triplets of Oh et al. 2018 for deep_motion_mag's training code: 8 bits a colour, dithered; alpha = gain_total - 1.
+
+    frameA, frameB, frameC      first frame; the second with changed colours; the second
+    amplified                   the magnified second frame, with frameB's colours
+    train_mf.txt                alpha, a line for each clip; meta/ has it as JSON with the whole specification
+
+Of clips with more than two frames the first two are taken, of several gains the first. The frames are rendered from
+the specifications, without noise: that code adds its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from limbeck.exports import Exported
+from limbeck.published_rows import Published
+
+
+def write(source: Published, out: Path, cutouts: str | None = None) -> Exported:
+    """Fills `out`, clips numbered in the order of the splits.
+
+    Args:
+        source: the build.
+        out: an empty folder.
+        cutouts: folder of the cut-outs that the clips were made with.
+
+    Raises:
+        RequestError: a column is missing, or a picture that the clips were made with.
+    """
+    from limbeck.motion.clip import make_clip
+    from limbeck.motion.cutouts import load_folder, load_picture
+    from limbeck.motion.exports import write_oh2018
+    from limbeck.motion.spec import ClipSpec
+
+    source.need(("clip_spec", "gain_total"), "oh2018")
+    pictures = {} if cutouts is None else load_folder(Path(cutouts))
+
+    def clips() -> Iterator[Any]:
+        for split in source.splits:
+            for row in source.rows(split, ("clip_spec", "image")):
+                own = dict([load_picture(row["image"])]) if row.get("image") else {}
+                own = {name: pixels[:3] for name, pixels in own.items()}
+                spec = ClipSpec.model_validate_json(row["clip_spec"])
+                pair = spec.model_copy(update={"frames": min(2, spec.frames)})
+                yield make_clip(pair, {**pictures, **own}, tracks=0, occlusion=False)
+
+    return Exported(out, write_oh2018(clips(), out), f"--dataset_dir {out}")
