@@ -99,7 +99,7 @@ def number(text: str, language: str) -> int | None:
     (2, 2, None)
     """
     if language == "ko":
-        return read_numeral(text)
+        return read_numeral(text.rpartition("모두")[2])
     found = {int(n) for n in re.findall(r"\b\d+\b", text)}
     found |= {n for name, n in _NUMERALS.items() if re.search(rf"\b{name}\b", text, re.IGNORECASE)}
     return found.pop() if len(found) == 1 else None

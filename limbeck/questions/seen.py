@@ -90,20 +90,22 @@ class Seen:
         labels: (H, W) uint8, 0 or 1 + the class index of a kind.
         marks: number to (x, y), as shares of the picture.
         picture: its number in the question.
+        hidden: (H, W) bool, pixels that marks cover: no colour is read there.
     """
 
     def __init__(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], marks: Mapping[int, Sequence[float]] | None = None,
-        picture: int = 0,
+        picture: int = 0, hidden: NDArray[np.bool_] | None = None,
     ) -> None:  # fmt: skip
         if image.shape[:2] != labels.shape:
             raise Unreadable(f"the picture is {image.shape[:2]}, its labels are {labels.shape}")
         self.image, self.labels, self.marks, self.picture = image, labels, dict(marks or {}), picture
+        self.shown = np.ones(labels.shape, bool) if hidden is None else ~hidden
 
     @cached_property
     def style(self) -> str:
         """Pastel pictures have no dark pixel."""
-        return "pastel" if int(self.image.min()) >= _PASTEL_FLOOR else "plain"
+        return "pastel" if int(self.image[self.shown].min()) >= _PASTEL_FLOOR else "plain"
 
     @cached_property
     def canvas(self) -> NDArray[np.float32]:
@@ -149,7 +151,7 @@ class Seen:
         for label in np.unique(self.labels[self.labels > 0]).tolist():
             rows, columns = np.nonzero(self.labels == label)
             box = columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height
-            colour = self._colour(self.canvas[rows, columns])
+            colour = self._colour(self.canvas[(self.labels == label) & self.shown])
             found.append(Patch(KINDS[label - 1], colour, *(float(v) for v in box), self.picture))
         return sorted(found, key=lambda patch: patch.x0 + patch.x1)
 
