@@ -6,18 +6,28 @@ Pairs of one prompt are alike, so every interval comes from a bootstrap over pro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from limbeck.models.reader import Reader, as_pixels
-from limbeck.pictures import decode
+from limbeck.pictures import Fault, decode
 from limbeck.storybook.truth import Verdicts, judge
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from limbeck.built import Build
+    from limbeck.models.reader import Reader
+
 RESAMPLES = 2000
+SCORES = ("clip_sim_source", "clip_sim_target", "clip_sim_dir", "clip_sim_image")
+_WORDS = ("original_prompt", "edit_prompt")
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,7 @@ class Audit:
     """One entry per rendered pair.
 
     Attributes:
-        right: edit happened and the rest stayed.
+        verdicts: of the judge.
         kept: it is in the dataset.
         cluster: its prompt, as an index.
         scores: score column to (N,) float32.
@@ -44,47 +54,108 @@ class Audit:
         return self.verdicts.right
 
 
-def audit(rows: Iterable[Mapping[str, Any]], kept: set[str], reader: Reader, batch: int = 256) -> Audit:
-    """Reads every pair.
+def audit_build(built: Build) -> dict[str, Any] | None:
+    """Audits a storybook build of edit pairs and writes `report/truth.json`, then report and card anew.
+
+    Verdicts are kept beside it, so that after a refilter nothing is read, and no model loaded, again.
+
+    Returns:
+        The figures, or None where there is no truth to hold the pairs against, or rejected pictures weren't kept.
+    """
+    from limbeck.card import write_card
+    from limbeck.report import write_report
+
+    renders = [t.id for t in built.recipe.stages if any(f.name == "edited_image" for f in t.stage.writes)]
+    if built.recipe.source.storybook is None or not renders or built.recipe.dataset.keep_rejected != "all":
+        return None
+    known = built.path / "report" / "verdicts.parquet"
+    ids = [row["id"] for row in built.rows(renders[-1], columns=["id"])]
+    if not ids:
+        return None
+    if not known.is_file() or pq.read_table(known, columns=["id"])["id"].to_pylist() != ids:
+        _write_verdicts(built, renders[-1], known)
+    table = pq.read_table(known)
+    kept = {row["id"] for row in built.rows(columns=["id"])}
+    result = Audit(
+        Verdicts(*(table[name].to_numpy() for name in ("asked", "happened", "stayed"))),
+        np.array([i in kept for i in ids]),
+        np.unique(table["parent_id"].to_pylist(), return_inverse=True)[1],
+        {name: table[name].to_numpy() for name in SCORES if name in table.column_names},
+        table["edit_type"].to_pylist(),
+    )
+    found = figures(result) | {"reader_error": _reader_error()}
+    (built.path / "report" / "truth.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_report(built)
+    write_card(built)
+    return found
+
+
+def _write_verdicts(built: Build, stage: str, path: Path) -> None:
+    """Reads every pair of a build and keeps what the judge says of it, with its scores."""
+    from limbeck.models.reader import Reader
+
+    have = {field.name for field in built.fields(stage)}
+    scores = [name for name in SCORES if name in have]
+    facts: dict[str, list[Any]] = {name: [] for name in ("id", "parent_id", "edit_type", *scores)}
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        for row in built.rows(stage, columns=[*facts, *_WORDS, "original_image", "edited_image"]):
+            for name, values in facts.items():
+                values.append(row[name])
+            yield row
+
+    verdicts = read_pairs(rows(), Reader.load())
+    columns = {name: pa.array(values, pa.float32() if name in scores else None) for name, values in facts.items()}
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns | {k: pa.array(v) for k, v in vars(verdicts).items()}), path)
+
+
+def read_pairs(rows: Iterable[Mapping[str, Any]], reader: Reader, batch: int = 256) -> Verdicts:
+    """Reads both pictures of every pair and judges it.
 
     Args:
-        rows: rendered pairs, kept or not, with pictures, prompts, `parent_id` and scores.
-        kept: ids in the dataset.
+        rows: pairs with `original_image`, `edited_image`, `original_prompt` and `edit_prompt`.
         reader: the judge.
         batch: pairs at a time; only one batch's pictures are in memory.
+
+    Raises:
+        ValueError: a picture can't be decoded.
     """
-    columns: dict[str, list[Any]] = {k: [] for k in ("id", "cluster", "edit_type", "caption", "instruction")}
-    scores: dict[str, list[float]] = {}
-    before, after, waiting = [], [], []
+    from limbeck.models.reader import as_pixels
+
+    seen: dict[str, list[NDArray[np.int64]]] = {"original_image": [], "edited_image": []}
+    words: dict[str, list[str]] = {name: [] for name in _WORDS}
+    waiting: list[Mapping[str, Any]] = []
 
     def read() -> None:
-        for side, out in (("original_image", before), ("edited_image", after)):
-            out.append(reader.read(as_pixels([decode(row[side]) for row in waiting])))
+        for side, out in seen.items():
+            pictures = [decode(row[side]) for row in waiting]
+            if faults := [p for p in pictures if isinstance(p, Fault)]:
+                raise ValueError(f"a rendered picture is {faults[0].reason}: {faults[0].detail}")
+            out.append(reader.read(as_pixels([p for p in pictures if not isinstance(p, Fault)])))
         waiting.clear()
 
     for row in rows:
         waiting.append(row)
-        columns["id"].append(row["id"])
-        columns["cluster"].append(row["parent_id"])
-        columns["edit_type"].append(row.get("edit_type") or "")
-        columns["caption"].append(row["original_prompt"])
-        columns["instruction"].append(row["edit_prompt"])
-        for name, value in row.items():
-            if name.startswith("clip_sim_"):
-                scores.setdefault(name, []).append(np.nan if value is None else value)
+        for name, values in words.items():
+            values.append(row[name])
         if len(waiting) == batch:
             read()
     if waiting:
         read()
-    if not before:
-        raise ValueError("no rendered pair to audit")
-    return Audit(
-        judge(np.concatenate(before), np.concatenate(after), columns["caption"], columns["instruction"]),
-        np.array([i in kept for i in columns["id"]]),
-        np.unique(columns["cluster"], return_inverse=True)[1],
-        {name: np.array(values, np.float32) for name, values in scores.items()},
-        columns["edit_type"],
-    )
+    before, after = (np.concatenate(parts) for parts in seen.values())
+    return judge(before, after, *words.values())
+
+
+def _reader_error() -> float | None:
+    """The worse of the judge's two errors on pairs, as measured with its weights."""
+    from limbeck.models import MINIATURES
+
+    path = MINIATURES / "reader" / "figures.json"
+    if not path.is_file():
+        return None
+    known = json.loads(path.read_text(encoding="utf-8"))
+    return max(known["true_edits_called_wrong"], known["wrong_edits_called_right"])
 
 
 def _sums(values: NDArray[Any], cluster: NDArray[np.int64], n: int) -> NDArray[np.float64]:

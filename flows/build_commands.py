@@ -145,9 +145,11 @@ def _import_backends(recipe: Recipe) -> None:
 
 
 def _tell(built: Build, seconds: float) -> None:
+    from distill.audit_edits import audit_build
     from flows.terminal_summary import summary
 
     if built.finished:
+        audit_build(built)
         results().print(summary(built, seconds=seconds))
     else:
         notes().print(f"This shard is done; others still work on it: limbeck status {built.path}", soft_wrap=True)

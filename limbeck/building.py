@@ -1,14 +1,14 @@
 """The public functions: `build`, `preview`, `refilter`, `open_build`; and the pieces that flows and clusters use.
 
-    result = limbeck.build("recipes/storybook_edits.toml", "OUT")
-    for row in result.rows():
-        ...
+result = limbeck.build("recipes/storybook_edits.toml", "OUT")
+for row in result.rows():
+    ...
 
-    plan = make_plan(load(RECIPE), OUT)           # the same in pieces: see `limbeck.plan`
-    for level in range(plan.levels):
-        for part in plan.parts:
-            run_part(plan, part, level)
-    finish(plan)
+plan = make_plan(load(RECIPE), OUT)           # the same in pieces: see `limbeck.plan`
+for level in range(plan.levels):
+    for part in plan.parts:
+        run_part(plan, part, level)
+finish(plan)
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from limbeck import publish, store
@@ -129,7 +130,9 @@ def refilter(
             if getattr(before.stage, name) != getattr(now.stage, name):
                 remedy = "thresholds alone can be changed without a run; use: limbeck run RECIPE --set ..."
                 problems.append(Problem(f"{now.id}.{name}", "is not a threshold", remedy))
-    if {k: v for k, v in tables.items() if k != "stages"} != {k: v for k, v in old.recipe.tables().items() if k != "stages"}:
+    if {k: v for k, v in tables.items() if k != "stages"} != {
+        k: v for k, v in old.recipe.tables().items() if k != "stages"
+    }:
         problems.append(Problem("--set", "changes something else than a stage", "thresholds alone can be refiltered"))
     if problems:
         raise RecipeError(problems, "refilter")
@@ -197,7 +200,9 @@ def finish(
         outcome = evaluate(plan.recipe.stages, plan.folder, plan.parts, plan.inactive)
         lacking = publish.lacking_pictures(plan.recipe.stages, plan.folder, plan.parts, outcome)
         if lacking and runner is not None:
-            observer.note(f"{sum(map(len, lacking.values()))} rows lost their pictures when they were rejected; made again")
+            observer.note(
+                f"{sum(map(len, lacking.values()))} rows lost their pictures when they were rejected; made again"
+            )
             for part in lacking:
                 store.forget_part(plan.folder(outcome.last.stage), part)
             _run(runner.run(sorted(lacking), survivors(plan, plan.levels - 1), plan.until(plan.levels - 1)))
@@ -211,11 +216,11 @@ def _publish(
     recipe: Recipe, built: Build, outcome: Outcome, observer: Observer, facts: dict[str, Any], report: bool
 ) -> Build:
     out = built.path
-    for part, rows in publish.lacking_pictures(recipe.stages, built.folder, built.parts, outcome).items():
-        observer.note(f"part {part}: {len(rows)} rows have no pictures any more; `limbeck run` makes them again")
-        mask = outcome.last.verdicts.alive & False
-        mask[rows] = True
-        outcome.without(mask)
+    lacking = publish.lacking_pictures(recipe.stages, built.folder, built.parts, outcome)
+    if lacking:
+        rows = np.concatenate(list(lacking.values()))
+        observer.note(f"{len(rows)} rows have no pictures any more; `limbeck run` makes them again")
+        outcome.without(np.isin(np.arange(len(outcome.last.frame)), rows))
     funnel = outcome.funnel()
     observer.finishing(funnel[-1].kept)
     verdicts = publish.write_verdicts(outcome, out)
@@ -231,11 +236,16 @@ def _publish(
         noted.unlink(missing_ok=True)
         written = {"key": key, "splits": publish.write_data(recipe, built.folder, built.parts, outcome, out)}
         store.write_file(noted, _json(written))
-    result = facts | {"splits": written["splits"], "funnel": [vars(count) for count in funnel], "reasons": publish.count_reasons(outcome)}
+    result = facts | {
+        "splits": written["splits"],
+        "funnel": [vars(count) for count in funnel],
+        "reasons": publish.count_reasons(outcome),
+    }
     publish.let_go(recipe, built.folder, built.parts, outcome)
     with store.disk_errors(out):
         store.write_file(out / "recipe.toml", recipe.toml().encode())
         store.write_file(out / "lock.json", _json(built.lock | {"recipe_digest": recipe.digest(), "result": result}))
+        (out / "report" / "truth.json").unlink(missing_ok=True)  # it spoke of other kept rows
     built = Build(out)
     built.outcome = outcome
     for module, function in (("limbeck.card", "write_card"), ("limbeck.report", "write_report")) if report else ():

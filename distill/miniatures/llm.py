@@ -96,7 +96,7 @@ def build(vocab_size: int) -> LlamaForCausalLM:
 
 
 def train(
-    tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 6500, batch: int = 24, lr: float = 2e-3
+    tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 4500, batch: int = 24, lr: float = 2e-3
 ) -> LlamaForCausalLM:
     """Trains on answers only; prompts and padding carry no loss, the end token does."""
     model = build(len(tokenizer))
