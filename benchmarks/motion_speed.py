@@ -80,9 +80,8 @@ def gpu(device: str, batch: int, repeats: int) -> None:
     texels = sum(canvas.coefficients.numel() for scene in scenes for canvas in scene.canvases)
     moved = 4 * (3 * texels + batch * 384 * 384 * (3 * 3 + 2))
     rate = moved / wall
-    print(
-        f"{torch.cuda.get_device_name(device)}: batch {batch}, {batch / wall:.0f} samples a second, {rate / 1e9:.0f} GB/s"
-    )
+    name = torch.cuda.get_device_name(device)
+    print(f"{name}, batch {batch}: {batch / wall:.0f} samples a second, {rate / 1e9:.0f} GB/s")
 
 
 def kernels() -> None:

@@ -18,6 +18,9 @@ from limbeck.motion.curriculum import SUBSETS, ClipSettings, Subset
 from limbeck.records import MOTION_ARRAYS, MOTION_LABELS, columns
 from limbeck.stage import Drop, Generator, Row, Run, settings
 
+Sweepable = Literal["amplitude_px", "gain", "shot", "read", "pulse_amplitude", "shake_px", "flicker"]
+"""Ranges of `ClipSettings` that a sweep can hold at levels."""
+
 
 @settings
 class MotionClips(Generator):
@@ -40,6 +43,8 @@ class MotionClips(Generator):
     """Subsets of the curriculum; each clip draws one. Repeat one to weigh it."""
     clip: ClipSettings = ClipSettings()
     """Size, frames, motion, gains and sensor: the ranges that clips are drawn from."""
+    sweep: dict[Sweepable, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Levels in the place of ranges: clip n of a row takes entry n (modulo their number) of every list."""
     background: Literal["drawn", "image", "scene"] = "drawn"
     """What lies behind the objects: drawn, the row's picture, or the row's storybook scene."""
     cutouts: str | None = None
@@ -61,6 +66,19 @@ class MotionClips(Generator):
         """Labels, and what was rendered unless `specs_only`."""
         return columns(*MOTION_LABELS, *(() if self.specs_only else MOTION_ARRAYS), "seed")
 
+    def __post_init__(self) -> None:
+        """Refuses a sweep whose lists differ in length, or whose levels can't be drawn from."""
+        lengths = {name: len(levels) for name, levels in self.sweep.items()}
+        if len(set(lengths.values())) > 1:
+            raise SettingError(f"lists of {lengths}", expected="one length", where="sweep")
+        for draw in range(max(lengths.values(), default=0)):
+            self._clip_settings(draw)
+
+    def _clip_settings(self, draw: int) -> ClipSettings:
+        """The ranges of a row's n-th clip."""
+        levels = {name: (values[draw % len(values)],) * 2 for name, values in self.sweep.items()}
+        return ClipSettings(**{**self.clip.model_dump(), **levels}) if levels else self.clip
+
     def generate(self, rows: list[Row], run: Run) -> Iterable[Row | Drop]:
         """Renders a part; a clip depends on recipe seed, stage, row and draw alone."""
         import torch
@@ -81,7 +99,7 @@ class MotionClips(Generator):
                 material = Material(page=row["scene"], cutouts=tuple(cutouts))
             for draw in range(self.clips):
                 subset = str(run.rng(row["id"], draw).choice(self.subsets))
-                spec = draw_clip(self.clip, subset, run.seed(row["id"], draw), material)
+                spec = draw_clip(self._clip_settings(draw), subset, run.seed(row["id"], draw), material)
                 child = {"id": f"{row['id']}/{draw}", **labels(spec)}
                 if not self.specs_only:
                     try:
