@@ -87,7 +87,10 @@ def main(rows: int = 1_000_000, folder: str | None = None) -> None:
     """Prints the times of two refilters: the first writes what the last one would have left."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         out = write_build(Path(place), rows)
-        for sets in (["clip_pair.min_direction=0.2"], ["clip_pair.min_direction=0.3", "clip_pair.by.edit_type.style={min_direction=0.1}"]):
+        for sets in (
+            ["clip_pair.min_direction=0.2"],
+            ["clip_pair.min_direction=0.3", "clip_pair.by.edit_type.style={min_direction=0.1}"],
+        ):
             start, busy = time.perf_counter(), time.process_time()
             built: Build = refilter(out, sets, report=False)
             seconds, cpu = time.perf_counter() - start, time.process_time() - busy

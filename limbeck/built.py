@@ -135,7 +135,9 @@ class Build:
             sums: dict[str, float] = {}
             for part in self.parts:
                 manifest = store.read_manifest(self.folder(i), part)
-                for name, amount in ({**manifest["counters"], "seconds": manifest["seconds"]} if manifest else {}).items():
+                for name, amount in (
+                    {**manifest["counters"], "seconds": manifest["seconds"]} if manifest else {}
+                ).items():
                     sums[name] = sums.get(name, 0) + amount
             found[table.id] = sums
         return found
@@ -168,7 +170,9 @@ class Build:
             here = slice(start, start + len(frame))
             start += len(frame)
             ended_by = verdicts.ended_by[here]
-            where = np.flatnonzero(verdicts.alive[here] if verdict == "kept" else verdicts.alive[here] | (ended_by >= 0))
+            where = np.flatnonzero(
+                verdicts.alive[here] if verdict == "kept" else verdicts.alive[here] | (ended_by >= 0)
+            )
             for position, row in zip(where, frame.rows(names, where), strict=True):
                 if verdict != "kept":
                     row["ended_by"] = None if ended_by[position] < 0 else outcome.name(int(ended_by[position]))
@@ -208,7 +212,9 @@ class Build:
             if source_id in ids:
                 return part
             known += ids
-        raise BuildNotFound(f"no source row {source_id!r}", where=str(self.path), remedy=did_you_mean(source_id, known[:5000]))
+        raise BuildNotFound(
+            f"no source row {source_id!r}", where=str(self.path), remedy=did_you_mean(source_id, known[:5000])
+        )
 
     def _upto(self, stage: str | None) -> int:
         names = [table.id for table in self.recipe.stages]
@@ -217,5 +223,7 @@ class Build:
         if stage == SOURCE:
             return 0
         if stage not in names:
-            raise BuildNotFound(f"no stage {stage!r}", where=str(self.path), remedy=did_you_mean(stage, (SOURCE, *names)))
+            raise BuildNotFound(
+                f"no stage {stage!r}", where=str(self.path), remedy=did_you_mean(stage, (SOURCE, *names))
+            )
         return names.index(stage) + 1

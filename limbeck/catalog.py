@@ -1,8 +1,8 @@
 """Finds a stage by what a recipe's `use` says.
 
-    edit_pairs               generators/edit_pairs.py or filters/edit_pairs.py, else an entry point of that name
-    ./brand.py:LogoIntact    a file of the user's, relative to the recipe
-    package.module:Class     anything importable
+edit_pairs               generators/edit_pairs.py or filters/edit_pairs.py, else an entry point of that name
+./brand.py:LogoIntact    a file of the user's, relative to the recipe
+package.module:Class     anything importable
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Turns what a stage returns into a table, and holds the stage to its contract: every row has an outcome.
 
 A generator's table has `id`, `parent_id`, the columns it writes, and for a row that became nothing `reason` and
-`detail`; a filter's has `id`, its scores, `reason` and `detail`. A failed row's reason is `error:` and the error's name.
+`detail`; a filter's has `id`, its scores, `reason` and `detail`. A failed row's reason is `error:` and the error's
+name.
 """
 
 from __future__ import annotations
@@ -55,13 +56,17 @@ def generated(table: StageTable, schema: pa.Schema, given: Sequence[Row], result
         elif isinstance(result, dict) and isinstance(result.get("id"), str):
             row, parent = result, result["id"].rpartition("/")[0]
         else:
-            raise ContractError(f"{table.id} returned {result!r:.200}; expected a dict with an `id`, a Drop or a Failed")
+            raise ContractError(
+                f"{table.id} returned {result!r:.200}; expected a dict with an `id`, a Drop or a Failed"
+            )
         if parent not in place:
             raise ContractError(f"{table.id} returned the id {row['id']!r}; expected PARENT/ORDINAL of one of its rows")
         if row is result:
             _check_columns(table, row, given[place[parent]], columns)
         ordinal = row["id"].removeprefix(parent).removeprefix("/")
-        ordered.append(((place[parent], int(ordinal) if ordinal.isdigit() else -1, ordinal), {**row, "parent_id": parent}))
+        ordered.append(
+            ((place[parent], int(ordinal) if ordinal.isdigit() else -1, ordinal), {**row, "parent_id": parent})
+        )
     ordered.sort(key=lambda item: item[0])
     rows = [row for _, row in ordered]
     if missing := place.keys() - {row["parent_id"] for row in rows}:
@@ -98,7 +103,11 @@ def scored(table: StageTable, schema: pa.Schema, given: Sequence[Row], results: 
 
 def _ended(table: StageTable, result: Drop | Failed) -> Row:
     if isinstance(result, Failed):
-        return {"id": result.id, "reason": f"{ERROR}{type(result.error).__name__}", "detail": str(result.error)[:_MOST_DETAIL]}
+        return {
+            "id": result.id,
+            "reason": f"{ERROR}{type(result.error).__name__}",
+            "detail": str(result.error)[:_MOST_DETAIL],
+        }
     if result.reason not in table.stage.reasons:
         raise ContractError(f"{table.id} drops {result.id!r} for {result.reason!r}, which isn't among its `reasons`")
     return {"id": result.id, "reason": result.reason, "detail": result.detail[:_MOST_DETAIL]}

@@ -206,9 +206,7 @@ def _apply_masks(
         verdicts.end(index, reason, whole)
 
 
-def _apply_reasons(
-    table: StageTable, index: int, found: list[Reasons], where: np.ndarray, verdicts: Verdicts
-) -> None:
+def _apply_reasons(table: StageTable, index: int, found: list[Reasons], where: np.ndarray, verdicts: Verdicts) -> None:
     masks: dict[str, np.ndarray] = {}
     for i, reasons in enumerate(found):
         for reason in reasons:

@@ -1,26 +1,26 @@
 """Everything that limbeck raises on purpose.
 
-    LimbeckError                   found, expected, where, remedy; `exit_code` is what the command line returns
-    |-- RequestError       exit 2  the request was wrong: nothing was built, change the request
-    |   |-- RecipeError            one or many problems of a recipe, each with its key
-    |   |-- SettingError           one setting (also a ValueError, so that pydantic collects it)
-    |   |-- SourceError            the rows to start from can't be read
-    |   |-- StageNotFound          no stage of that name
-    |   |-- ModelNotFound          a model isn't there, or isn't of the role that a stage needs
-    |   |-- UnsafeWeights          pickled weights, remote code
-    |   |-- EndpointRefused        401, 403, 404 of an endpoint: every further call would fail alike
-    |   |-- MissingExtra           an optional dependency isn't installed
-    |   `-- BuildNotFound          the folder holds no build, or another one
-    `-- WorkError          exit 1  the work failed: fix the cause and run again, it resumes
-        |-- ModelError             a model failed on a row: the row fails, up to `run.max_error_rate`
-        |   |-- EndpointError      no answer, or 408, 409, 429, 5xx, after the client's own retries
-        |   `-- BadAnswer          an answer that can't be used, after repair
-        |-- EndpointUnreachable    an endpoint never answered: nobody there, or nothing but errors
-        |-- TooManyErrors          more rows failed than `run.max_error_rate` allows
-        |-- DiskFull               nothing half-written counts; free some space and run again
-        `-- BuildBusy              another process holds what this one needs
+LimbeckError                   found, expected, where, remedy; `exit_code` is what the command line returns
+|-- RequestError       exit 2  the request was wrong: nothing was built, change the request
+|   |-- RecipeError            one or many problems of a recipe, each with its key
+|   |-- SettingError           one setting (also a ValueError, so that pydantic collects it)
+|   |-- SourceError            the rows to start from can't be read
+|   |-- StageNotFound          no stage of that name
+|   |-- ModelNotFound          a model isn't there, or isn't of the role that a stage needs
+|   |-- UnsafeWeights          pickled weights, remote code
+|   |-- EndpointRefused        401, 403, 404 of an endpoint: every further call would fail alike
+|   |-- MissingExtra           an optional dependency isn't installed
+|   `-- BuildNotFound          the folder holds no build, or another one
+`-- WorkError          exit 1  the work failed: fix the cause and run again, it resumes
+    |-- ModelError             a model failed on a row: the row fails, up to `run.max_error_rate`
+    |   |-- EndpointError      no answer, or 408, 409, 429, 5xx, after the client's own retries
+    |   `-- BadAnswer          an answer that can't be used, after repair
+    |-- EndpointUnreachable    an endpoint never answered: nobody there, or nothing but errors
+    |-- TooManyErrors          more rows failed than `run.max_error_rate` allows
+    |-- DiskFull               nothing half-written counts; free some space and run again
+    `-- BuildBusy              another process holds what this one needs
 
-    ContractError                  a stage broke its contract (a programming error: it propagates with its traceback)
+ContractError                  a stage broke its contract (a programming error: it propagates with its traceback)
 """
 
 from __future__ import annotations

@@ -201,4 +201,6 @@ class Handle:
         try:
             return self._roles[name]
         except KeyError:
-            raise KeyError(f"stage {self.stage_id!r} asks for the model {name!r}, which none of its settings names") from None
+            raise KeyError(
+                f"stage {self.stage_id!r} asks for the model {name!r}, which none of its settings names"
+            ) from None

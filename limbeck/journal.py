@@ -15,6 +15,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,10 +163,8 @@ class Journal:
             raise self._failed
 
     async def _sync(self, synced: asyncio.Event, full: asyncio.Event, before: asyncio.Task[None] | None) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(full.wait(), _GROUP_S)
-        except TimeoutError:
-            pass
         self._synced = None  # who comes from now on waits for the next one
         if before is not None and not before.done():
             await asyncio.wait([before])

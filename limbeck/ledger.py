@@ -40,7 +40,9 @@ class Entered:
 def source_schema(fields: Iterable[pa.Field]) -> pa.Schema:
     """Columns of the source's files."""
     own = [field for field in fields if field.name != "id"]
-    return pa.schema([pa.field("id", pa.string()), *own, pa.field("reason", pa.string()), pa.field("detail", pa.string())])
+    return pa.schema(
+        [pa.field("id", pa.string()), *own, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
+    )
 
 
 def enter(recipe: Recipe, folder: Path, limit: int | None = None) -> Entered:
@@ -102,7 +104,9 @@ def _write(folder: Path, part: int, schema: pa.Schema, rows: list[Row], part_of:
     table = pa.Table.from_pylist(rows, schema=schema)
     facts = {"ids": [row["id"] for row in rows], "digests": [_digest(row) for row in rows], "columns": schema.names}
     dropped = sum(row.get("reason") is not None for row in rows)
-    write_part(folder, part, table, facts | {"counts": {"in": len(rows), "made": len(rows) - dropped, "dropped": dropped}})
+    write_part(
+        folder, part, table, facts | {"counts": {"in": len(rows), "made": len(rows) - dropped, "dropped": dropped}}
+    )
     part_of.update((row["id"], part) for row in rows)
 
 

@@ -242,7 +242,9 @@ def _filter_ended(level: Level, names: Sequence[str], *, keep: bool) -> pa.Table
     stage = pa.array(list(names), pa.string()).take(pa.array(ended_by - 1, mask=ended_by < 0))
     kind = np.where(ended_by < 0, 0, np.where(verdicts.failed[where], 2, 1))
     ids = frame.ids.take(place)
-    detail = pa.array([level.details.get(i) for i in ids.to_pylist()] if level.details else [None] * len(ids), pa.string())
+    detail = pa.array(
+        [level.details.get(i) for i in ids.to_pylist()] if level.details else [None] * len(ids), pa.string()
+    )
     return _verdict_table(
         ids,
         frame.column("source_id").take(place).combine_chunks(),

@@ -68,7 +68,7 @@ class Plan:
         return stored_schema(table, {s: self.fingerprints[name] for s, (name, _) in models_of(table.stage).items()})
 
     def barriers(self) -> tuple[int, ...]:
-        """Stages (counted from 1) that can't begin before every part has come so far: generators after a global filter."""
+        """Stages (counted from 1) that wait for every part to come so far: generators after a global filter."""
         found, waiting = [], False
         for i, table in enumerate(self.recipe.stages, 1):
             if table.is_filter:
@@ -108,7 +108,9 @@ def make_plan(recipe: Recipe, out: str | Path, *, limit: int | None = None) -> P
         DiskFull: there is no room.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / "lock.json").exists() and not (out / LEASES).exists())):
+    if out.exists() and (
+        not out.is_dir() or (any(out.iterdir()) and not (out / "lock.json").exists() and not (out / LEASES).exists())
+    ):
         raise BuildNotFound(f"{out} is not empty and holds no build", remedy="name another folder with --out")
     with disk_errors(out):
         (out / LEASES).mkdir(parents=True, exist_ok=True)
@@ -122,7 +124,9 @@ def make_plan(recipe: Recipe, out: str | Path, *, limit: int | None = None) -> P
         with disk_errors(out):
             _write_if_changed(out / LEASES / FOLDER, str(recipe.folder.resolve()).encode())
             _write_if_changed(out / "recipe.toml", recipe.toml().encode())
-            _write_if_changed(out / "lock.json", orjson.dumps(lock(plan), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+            _write_if_changed(
+                out / "lock.json", orjson.dumps(lock(plan), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+            )
     return plan
 
 
@@ -160,7 +164,10 @@ def lock(plan: Plan) -> dict[str, Any]:
             name: {"fingerprint": found, **recipe.models[name].identity(), "device": recipe.models[name].device}
             for name, found in plan.fingerprints.items()
         },
-        "stages": {t.id: {"key": key, "version": t.stage.version} for t, key in zip(recipe.stages, plan.stage_keys, strict=True)},
+        "stages": {
+            t.id: {"key": key, "version": t.stage.version}
+            for t, key in zip(recipe.stages, plan.stage_keys, strict=True)
+        },
         "packages": _versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),

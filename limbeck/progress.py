@@ -17,7 +17,9 @@ class Observer:
     def rows_done(self, stage: str, part: int, rows: int) -> None:
         """So many more of the incoming rows have an outcome."""
 
-    def part_done(self, stage: str, part: int, *, rows: int, kept: int, dropped: int, failed: int, reused: bool) -> None:
+    def part_done(
+        self, stage: str, part: int, *, rows: int, kept: int, dropped: int, failed: int, reused: bool
+    ) -> None:
         """A stage is done with a part.
 
         Args:

@@ -1,7 +1,7 @@
 """Writes what a build is for: `data/`, the verdicts, the lock; byte for byte the same however the parts were made.
 
-    data/train-00000-of-00002.parquet     kept rows in the order of the source, pictures as the `Image` feature
-    stages/verdicts.parquet               every row that was kept, dropped or failed, with stage and reasons
+data/train-00000-of-00002.parquet     kept rows in the order of the source, pictures as the `Image` feature
+stages/verdicts.parquet               every row that was kept, dropped or failed, with stage and reasons
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ def write_data(recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Ou
     return {split: writer.rows for split, writer in writers.items()}
 
 
-def _kept(
-    recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Outcome
-) -> Iterator[tuple[str, pa.Table]]:
+def _kept(recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Outcome) -> Iterator[tuple[str, pa.Table]]:
     """Kept rows of each part, by split; the first part comes even when it has none, so that there is a schema."""
     alive, start = outcome.last.verdicts.alive, 0
     for part in parts:
@@ -152,7 +150,9 @@ class _Shards:
 
     def __init__(self, folder: Path, split: str, schema: pa.Schema) -> None:
         self._folder, self._split, self._schema = folder, split, schema
-        self._group = store.ROW_GROUP_ROWS if any(is_image(f) or is_images(f) or f.type == ARRAY for f in schema) else 1000
+        self._group = (
+            store.ROW_GROUP_ROWS if any(is_image(f) or is_images(f) or f.type == ARRAY for f in schema) else 1000
+        )
         self._pending: list[pa.Table] = []
         self._shards: list[Path] = []
         self._writer: pq.ParquetWriter | None = None
@@ -171,18 +171,23 @@ class _Shards:
 
     def _write(self, table: pa.Table) -> None:
         if self._writer is None:
-            self._shards.append(self._folder / f"{self._split}-{len(self._shards):05d}.parquet")
-            self._writer = pq.ParquetWriter(self._shards[-1], self._schema, **store.writer_options(self._schema))
-            self._bytes = 0
+            self._open()
         self._writer.write_table(table.combine_chunks(), row_group_size=self._group)
         self._bytes += table.nbytes
         if self._bytes >= _SHARD_BYTES:
             self.close()
 
+    def _open(self) -> None:
+        self._shards.append(self._folder / f"{self._split}-{len(self._shards):05d}.parquet")
+        self._writer = pq.ParquetWriter(self._shards[-1], self._schema, **store.writer_options(self._schema))
+        self._bytes = 0
+
     def finish(self) -> None:
         rest = pa.concat_tables(self._pending)
-        if rest.num_rows or not self._shards:
+        if rest.num_rows:
             self._write(rest)
+        elif not self._shards:
+            self._open()  # a file without rows has no row group either: readers take its size for a batch's
         self.close()
         for i, shard in enumerate(self._shards):
             shard.rename(self._folder / f"{self._split}-{i:05d}-of-{len(self._shards):05d}.parquet")
@@ -201,7 +206,9 @@ def write_verdicts(outcome: Outcome, out: Path) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def lacking_pictures(stages: Sequence[StageTable], folder: Folder, parts: Sequence[int], outcome: Outcome) -> dict[int, np.ndarray]:
+def lacking_pictures(
+    stages: Sequence[StageTable], folder: Folder, parts: Sequence[int], outcome: Outcome
+) -> dict[int, np.ndarray]:
     """Kept rows, by part, whose pictures were let go when they were rejected: positions in the last level's rows."""
     index = outcome.last.stage
     found, start, rows = {}, 0, outcome.last.verdicts.alive

@@ -224,12 +224,14 @@ def load(recipe: str | Path | Recipe, *, sets: Sequence[str] = ()) -> Recipe:
         try:
             tables = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RecipeError([Problem(origin, "there is no such file", "`limbeck init` writes one to start from")]) from None
+            raise RecipeError(
+                [Problem(origin, "there is no such file", "`limbeck init` writes one to start from")]
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError([Problem(origin, f"can't be read: {error}")]) from None
         except tomllib.TOMLDecodeError as error:
             raise RecipeError([Problem(origin, f"is not TOML: {error}")]) from None
-    return checked(overridden(tables, sets, origin), folder=folder, origin=origin)
+    return checked(overridden(tables, sets, origin, folder), folder=folder, origin=origin)
 
 
 def _changed(settings: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str, again: bool
     stages = _stages(tables.get("stages", []), None if again else specs, folder, problems)
     dataset, source = parts.get("dataset"), parts.get("source")
     if dataset and dataset.record not in RECORDS:
-        problems.append(Problem("dataset.record", f"no record {dataset.record!r}", did_you_mean(dataset.record, RECORDS)))
+        problems.append(
+            Problem("dataset.record", f"no record {dataset.record!r}", did_you_mean(dataset.record, RECORDS))
+        )
     if source and not again:
         try:
             fields = sources.fields(source, folder)
@@ -63,8 +65,16 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str, again: bool
     return Recipe(dataset, source, specs, tuple(stages), parts["run"], folder, origin)
 
 
-def overridden(tables: Mapping[str, Any], sets: Sequence[str], origin: str) -> dict[str, Any]:
+def overridden(
+    tables: Mapping[str, Any], sets: Sequence[str], origin: str, folder: Path | None = None
+) -> dict[str, Any]:
     """Applies `KEY=VALUE` overrides; a value is TOML where it reads as such, else text.
+
+    Args:
+        tables: what TOML gives; left as it is.
+        sets: the overrides.
+        origin: the recipe, for messages.
+        folder: what relative paths are relative to.
 
     >>> overridden({"run": {}, "stages": [{"use": "best_of"}]}, ["best_of.keep=2"], "recipe")["stages"]
     [{'use': 'best_of', 'keep': 2}]
@@ -80,13 +90,19 @@ def overridden(tables: Mapping[str, Any], sets: Sequence[str], origin: str) -> d
         if not equals or not way:
             problems.append(Problem(f"--set {text}", "expected TABLE.KEY=VALUE, such as pairs.samples=8"))
             continue
-        stages = {entry.get("id", entry.get("use")): entry for entry in tables.get("stages", ())}
+        stages = {_id(entry, folder): entry for entry in tables.get("stages", ())}
         if way[0] in stages:
             place = stages[way[0]]
         elif way[0] in (*_TABLES, "models"):
             place = tables.setdefault(way[0], {})
         else:
-            problems.append(Problem(f"--set {text}", f"no stage or table {way[0]!r}", did_you_mean(way[0], (*stages, *_TABLES, "models"))))
+            problems.append(
+                Problem(
+                    f"--set {text}",
+                    f"no stage or table {way[0]!r}",
+                    did_you_mean(way[0], (*stages, *_TABLES, "models")),
+                )
+            )
             continue
         for step in way[1:]:
             inner = place.get(step, {})
@@ -96,6 +112,17 @@ def overridden(tables: Mapping[str, Any], sets: Sequence[str], origin: str) -> d
     if problems:
         raise RecipeError(problems, origin)
     return tables
+
+
+def _id(entry: Mapping[str, Any], folder: Path | None) -> str:
+    """The id of a stage: its own, else the name of what it uses."""
+    use = str(entry.get("use"))
+    if "id" in entry or ":" not in use:
+        return entry.get("id", use)
+    try:
+        return catalog.stage_class(use, folder).name
+    except LimbeckError:  # which is told when the recipe is checked
+        return use
 
 
 def _value(text: str) -> Any:
@@ -136,7 +163,9 @@ def _stages(
             if name is None:
                 continue
             if name not in specs:
-                problems.append(Problem(f"{key}.{setting}", f"no model {name!r} in [models]", did_you_mean(name, specs)))
+                problems.append(
+                    Problem(f"{key}.{setting}", f"no model {name!r} in [models]", did_you_mean(name, specs))
+                )
             elif wrong := models.unfit(specs[name], role, folder):
                 problems.append(Problem(f"models.{name}", f"{wrong} (used by {key}.{setting})"))
     return tables
@@ -177,7 +206,9 @@ def _overrides(
         for value, changes in values.items():
             where = f"{key}.{column}.{value}"
             for name in changes.keys() - {*allowed}:
-                problems.append(Problem(f"{where}.{name}", "not a threshold of this stage", did_you_mean(name, allowed)))
+                problems.append(
+                    Problem(f"{where}.{name}", "not a threshold of this stage", did_you_mean(name, allowed))
+                )
             known = {name: change for name, change in changes.items() if name in allowed}
             if settings is None:  # they are wrong themselves: there is nothing to put a threshold on
                 continue

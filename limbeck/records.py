@@ -66,7 +66,9 @@ _BLOCK = pa.struct(
 )
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.list_(_BLOCK))]))
 _BOXES = pa.list_(
-    pa.struct([("image", pa.int32()), ("name", pa.string()), ("box", pa.list_(pa.float32()))])  # x0, y0, x1, y1 in [0, 1]
+    pa.struct(
+        [("image", pa.int32()), ("name", pa.string()), ("box", pa.list_(pa.float32()))]
+    )  # x0, y0, x1, y1 in [0, 1]
 )
 _MARKS = pa.list_(
     pa.struct(
@@ -142,6 +144,7 @@ _CANONICAL = (
     pa.field("motions", pa.list_(_MOTION)),
     pa.field("texture_hashes", _TEXTS),
     # motion: what was rendered
+    _image("preview"),  # animated WebP: input, magnified, flow in colours, waveforms
     pa.field("frames", ARRAY),  # THWC uint8, recorded by the simulated sensor
     pa.field("magnified_frames", ARRAY),  # GTHWC uint8, clean
     pa.field("layer_ids", ARRAY),  # THW uint8, 0 is the background, higher is nearer
@@ -206,7 +209,7 @@ MOTION_LABELS = (
 )  # fmt: skip
 """What a specification says; enough to render the clip anywhere."""
 MOTION_ARRAYS = (
-    "frames", "magnified_frames", "layer_ids", "flow_forward", "flow_backward", "occluded_forward", "occluded_backward",
+    "preview", "frames", "magnified_frames", "layer_ids", "flow_forward", "flow_backward", "occluded_forward", "occluded_backward",
     "tracks", "tracks_visible", "tracks_layer",
 )  # fmt: skip
 """What was rendered; absent where only specifications are stored."""

@@ -125,7 +125,9 @@ class Runner:
         if chosen is not None:
             return chosen
         used = self.plan.fingerprints
-        slots = max((s.concurrency for n, s in self.plan.recipe.models.items() if n in used and s.is_endpoint), default=0)
+        slots = max(
+            (s.concurrency for n, s in self.plan.recipe.models.items() if n in used and s.is_endpoint), default=0
+        )
         return max(3, 1 + -(-6 * slots // self.plan.recipe.run.part_rows))  # a part waits for its unluckiest row
 
     async def compute(self, function: Any, *args: Any) -> Any:
@@ -135,7 +137,9 @@ class Runner:
     async def write(self, stage: int, part: int, table: pa.Table, manifest: dict[str, Any]) -> dict[str, Any]:
         """Writes a part; it is done when this returns."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, store.write_part, self.plan.folder(stage), part, table, manifest)
+        return await loop.run_in_executor(
+            self._writer, store.write_part, self.plan.folder(stage), part, table, manifest
+        )
 
     def to_retry(self, stage: int, part: int, manifest: dict[str, Any]) -> bool:
         """Whether `--retry-failed` opens this part again; once a run."""
@@ -224,7 +228,10 @@ class _Walk:
         self.decided = self.decided and not is_global(table.stage)
         before = int(self.verdicts.alive.sum())
         settle(table, index, self.frame, self.verdicts, table_scored, decides=self.decided)
-        after, failed = int(self.verdicts.alive.sum()), int((self.verdicts.failed & (self.verdicts.ended_by == index)).sum())
+        after, failed = (
+            int(self.verdicts.alive.sum()),
+            int((self.verdicts.failed & (self.verdicts.ended_by == index)).sum()),
+        )
         self.observer.part_done(
             table.id, self.part, rows=before, kept=after, dropped=before - after - failed, failed=failed, reused=False
         )
@@ -303,7 +310,12 @@ class _Walk:
 def _counts(rows: Sequence[Row], table: pa.Table, is_filter: bool) -> dict[str, int]:
     reasons = pc.drop_null(table["reason"])
     failed = pc.sum(pc.starts_with(reasons, ERROR)).as_py() or 0 if len(reasons) else 0
-    counts = {"in": len(rows), "made": table.num_rows - len(reasons), "dropped": len(reasons) - failed, "failed": failed}
+    counts = {
+        "in": len(rows),
+        "made": table.num_rows - len(reasons),
+        "dropped": len(reasons) - failed,
+        "failed": failed,
+    }
     if is_filter and counts["in"] != counts["made"] + counts["dropped"] + counts["failed"]:
         raise AssertionError(f"rows don't add up: {counts}")
     return counts

@@ -68,10 +68,11 @@ def check(source: Iterable[pa.Field], stages: Iterable[StageTable], record: Reco
             local = {field.name for field in table.stage.writes}
             asked = {*table.stage.decides_on(), *table.by, table.stage.group_by} - local
             problems += [_missing(key, name, known) for name in sorted(asked) if name not in known]
-    problems += [_missing(f"dataset.record = {record.name!r}", name, known) for name in record.required if name not in known]
+    problems += [
+        _missing(f"dataset.record = {record.name!r}", name, known) for name in record.required if name not in known
+    ]
     return tuple(problems)
 
 
 def _missing(key: str, column: str, known: Mapping[str, pa.Field]) -> Problem:
     return Problem(key, f"needs the column {column!r}, which nothing before it makes", did_you_mean(column, known))
-

@@ -109,7 +109,14 @@ class Run(Protocol):
         """The same as a 64-bit seed."""
 
     async def chat(
-        self, name: str, messages: list[dict[str, Any]], *, row_id: str, draw: int = 0, attempt: int = 0, **parameters: Any
+        self,
+        name: str,
+        messages: list[dict[str, Any]],
+        *,
+        row_id: str,
+        draw: int = 0,
+        attempt: int = 0,
+        **parameters: Any,
     ) -> ChatAnswer:
         """Asks a chat model; a paid answer is journalled before it is returned, and never paid twice.
 
@@ -177,7 +184,7 @@ class Filter(Stage):
     """
 
     survivors_only: ClassVar[bool] = False
-    """True for a costly filter: rows that earlier filters drop aren't scored (a laxer threshold there has to be run)."""
+    """True for a costly filter: rows that earlier filters drop aren't scored; a laxer threshold there has to be run."""
     group_by: ClassVar[str] = "parent_id"
     """Column that siblings share: `parent_id`, `source_id`, or any other; a ClassVar or a setting."""
 

@@ -89,8 +89,9 @@ def check_settings(stage: Stage) -> None:
     """Class facts and settings: named, documented, declared, and the same after a round trip through JSON."""
     cls = type(stage)
     assert cls.__doc__, f"{cls.__name__} needs a docstring: `limbeck stages` shows it"
-    assert isinstance(cls.name, str) and cls.name.isidentifier(), f"{cls.__name__}.name has to be its file's name"
-    assert isinstance(cls.version, int) and cls.version >= 1
+    assert str(cls.name).isidentifier(), f"{cls.__name__}.name has to be its file's name"
+    assert isinstance(cls.version, int), f"{cls.__name__}.version has to be a whole number"
+    assert cls.version >= 1
     assert len(set(stage.reasons)) == len(stage.reasons), "a reason is declared twice"
     again = cls(**json.loads(json.dumps(settings_of(stage))))
     assert again == stage, f"settings don't survive a round trip: {settings_of(stage)} became {settings_of(again)}"
@@ -157,7 +158,9 @@ class _Bench:
             if name not in kept and name not in IDENTITY:
                 kept[name] = pa.field(name, pa.array([value]).type)
         arrays = [pa.array([row.get(name) for row in rows], field.type) for name, field in kept.items()]
-        ids, parents = (pa.array([row.get(name, row["id"]) for row in rows], pa.string()) for name in ("id", "parent_id"))
+        ids, parents = (
+            pa.array([row.get(name, row["id"]) for row in rows], pa.string()) for name in ("id", "parent_id")
+        )
         none = pa.nulls(len(rows), pa.string())
         names = [*kept, "id", "reason", "detail"]
         table = pa.Table.from_arrays([*arrays, ids, none, none], names=names)

@@ -47,7 +47,8 @@ def test_every_problem_is_named_at_once(tmp_path):
     found = problems(path)
     assert "did you mean 'record'?" in found["dataset.recrod"]
     assert "add up to 0.9" in found["dataset.splits"]
-    assert "exactly one of" in found["source"] and "captions and dataset" in found["source"]
+    assert "exactly one of" in found["source"]
+    assert "captions and dataset" in found["source"]
     assert "api_key_env" in found["models.writer"]
     assert "edit_instructions" in found["stages[0].use"]
     assert "did you mean 'min_luck'?" in found["stages[1].min_lukc"]
@@ -76,8 +77,8 @@ def test_columns_are_checked_before_anything_runs(tmp_path):
     text = text.replace(f'[[stages]]\nid = "instruct"\nuse = "{TOYS}:Instruct"\n', "")
     recipe.write_text(text)
     found = " ".join(f"{key} {problem}" for key, problem in problems(recipe).items())
-    assert "stages[0] (sample)" in found and "'edited_prompt'" in found
-    assert "dataset.record = 'EditPair'" in found and "original_image" in str(pytest.raises(RecipeError, load, recipe).value)
+    for part in ("stages[0] (sample)", "'edited_prompt'", "dataset.record = 'EditPair'", "'edited_image'"):
+        assert part in found
 
 
 def test_models_are_checked_against_their_roles(tmp_path):

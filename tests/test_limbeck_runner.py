@@ -37,7 +37,12 @@ def run(recipe, out, **options):
 
 
 def test_every_row_has_an_outcome(tmp_path):
-    captions = [f"a red house number {i}" for i in range(17)] + ["an odd house", "a hopeless house", "", "a red house number 3"]
+    captions = [f"a red house number {i}" for i in range(17)] + [
+        "an odd house",
+        "a hopeless house",
+        "",
+        "a red house number 3",
+    ]
     built, _ = run(toy_recipe(tmp_path, captions), tmp_path / "out")
     funnel = {count.stage: count for count in built.funnel()}
     assert (funnel["source"].rows, funnel["source"].kept) == (21, 19)
@@ -124,7 +129,7 @@ def test_a_barrier_decides_over_all_parts_before_the_next_generator(tmp_path):
     use = f'use = "{Path(__file__).parent / "toy_stages.py"}:Sample"'
     more = f'[[stages]]\nid = "again"\n{use}\nsamples = 2'
     recipe = toy_recipe(tmp_path, 12, more=more)
-    built, worked = run(recipe, tmp_path / "out", sets=["unique.modulus=5"])
+    built, _ = run(recipe, tmp_path / "out", sets=["unique.modulus=5"])
     counts = {count.stage: count for count in built.funnel()}
     assert counts["unique"].kept <= 5
     assert counts["again"].rows == counts["unique"].kept

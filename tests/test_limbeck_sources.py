@@ -31,7 +31,17 @@ def read(folder, **table):
     return rows, Counter(row.reason for row in found if isinstance(row, Drop))
 
 
-STRANGE = ["a red house", "", "   ", "x" * 10_000, "빨간 집 한 채", "<script>alert('hi')</script>", "a red house", None, 7]
+STRANGE = [
+    "a red house",
+    "",
+    "   ",
+    "x" * 10_000,
+    "빨간 집 한 채",
+    "<script>alert('hi')</script>",
+    "a red house",
+    None,
+    7,
+]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
@@ -40,7 +50,7 @@ def test_captions_of_every_kind(tmp_path, suffix):
     if suffix == "jsonl":
         path.write_text("".join(json.dumps({"text": t, "more": 1}) + "\n" for t in texts) + "{broken\n[1]\n")
     elif suffix == "csv":
-        path.write_text('text,more\n' + "".join(f'"{t}",1\n' for t in texts), encoding="utf-8-sig")
+        path.write_text("text,more\n" + "".join(f'"{t}",1\n' for t in texts), encoding="utf-8-sig")
     else:
         pq.write_table(pa.table({"text": texts}), path)
     rows, dropped = read(tmp_path, captions=path.name)
@@ -58,7 +68,12 @@ def test_a_row_inserted_at_the_top_changes_no_other_id(tmp_path):
 
 
 def test_ids_of_a_named_column(tmp_path):
-    rows = [{"caption": "a", "key": "x/1"}, {"caption": "b", "key": "x/1"}, {"caption": "c"}, {"caption": "d", "key": 4}]
+    rows = [
+        {"caption": "a", "key": "x/1"},
+        {"caption": "b", "key": "x/1"},
+        {"caption": "c"},
+        {"caption": "d", "key": 4},
+    ]
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     found, dropped = read(tmp_path, captions="c.jsonl", id_column="key")
     assert {row["id"]: row["caption"] for row in found} == {"x_1": "a", "4": "d"}
@@ -95,7 +110,8 @@ def test_pictures_of_every_kind(tmp_path):
     frames[0].save(animated, "GIF", save_all=True, append_images=frames[1:])
     files = {
         "good.png": picture(), "grey.png": picture("L"), "cmyk.jpg": picture("CMYK", form="JPEG"),
-        "clear.png": picture("RGBA"), "empty.png": b"", "text.png": b"not a picture", "cut.png": picture(size=(64, 64))[:-40],
+        "clear.png": picture("RGBA"), "empty.png": b"", "text.png": b"not a picture",
+        "cut.png": picture(size=(64, 64))[:-40],
         "moving.gif": animated.getvalue(), "huge.png": picture("L", (3000, 3000)), "silent.png": picture(size=(9, 9)),
     }  # fmt: skip
     for name, data in files.items():
@@ -129,7 +145,11 @@ def test_metadata_of_a_folder(tmp_path):
     place = tmp_path / "photos"
     place.mkdir()
     (place / "a.png").write_bytes(picture())
-    lines = [{"file_name": "a.png", "text": "a thing"}, {"file_name": "b.png", "text": "gone"}, {"file_name": "../x", "text": "out"}]
+    lines = [
+        {"file_name": "a.png", "text": "a thing"},
+        {"file_name": "b.png", "text": "gone"},
+        {"file_name": "../x", "text": "out"},
+    ]
     (place / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows, dropped = read(tmp_path, images="photos")
     assert [(row["caption"], row["image"]) for row in rows] == [("a thing", picture())]
@@ -141,7 +161,10 @@ def test_metadata_of_a_folder(tmp_path):
     [
         ("instructpix2pix", ["original_prompt", "original_image", "edit_prompt", "edited_prompt", "edited_image"]),
         ("magicbrush", ["img_id", "turn_index", "source_img", "mask_img", "instruction", "target_img"]),
-        ("ultraedit", ["source_caption", "source_image", "edit_prompt", "target_caption", "edited_image", "clip_sim_dir"]),
+        (
+            "ultraedit",
+            ["source_caption", "source_image", "edit_prompt", "target_caption", "edited_image", "clip_sim_dir"],
+        ),
         ("omniedit", ["omni_edit_id", "task", "src_img", "edited_img", "edited_prompt_list", "sc_score_1"]),
     ],
 )
@@ -150,12 +173,17 @@ def test_pairs_by_preset_or_found_out(tmp_path, preset, columns, named):
     def value(name):
         if name.endswith(("image", "img")):
             return {"bytes": picture(size=(8, 6 + columns.index(name))), "path": None}
-        return {"turn_index": 2, "clip_sim_dir": 0.25, "sc_score_1": 9, "edited_prompt_list": ["make it so", "please"]}.get(name, name)
+        return {
+            "turn_index": 2,
+            "clip_sim_dir": 0.25,
+            "sc_score_1": 9,
+            "edited_prompt_list": ["make it so", "please"],
+        }.get(name, name)
 
     pq.write_table(pa.Table.from_pylist([{name: value(name) for name in columns}]), tmp_path / "pairs.parquet")
     rows, dropped = read(tmp_path, pairs="pairs.parquet", **({"preset": preset} if named else {}))
-    assert not dropped and len(rows) == 1
-    row = rows[0]
+    assert not dropped
+    (row,) = rows
     assert row["original_image"] != row["edited_image"]
     assert row["edit_prompt"] in ("edit_prompt", "instruction", "make it so")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import time
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from limbeck.errors import BadAnswer
 from limbeck.records import column, columns
-from limbeck.stage import Decision, Drop, Failed, Filter, Generator, Row, Run, settings
+from limbeck.stage import Decision, Drop, Failed, Filter, Generator, ModelRole, Row, Run, settings
 
 
 @settings
@@ -135,3 +137,55 @@ class Unique(Filter):
         seen = np.ones(len(columns["seed"]), bool)
         seen[first] = False
         return {"seen": seen}
+
+
+@settings
+class Paint(Generator):
+    """Two small pictures for each row, and a score that a filter may take over."""
+
+    name: ClassVar = "paint"
+    version: ClassVar = 1
+    reads: ClassVar = columns("edited_prompt")
+    writes: ClassVar = (*columns("original_image", "edited_image", "seed"), *columns("clip_sim_dir", model="scorer"))
+
+    scorer: Annotated[str, ModelRole("score")] = "scorer"
+    samples: int = 3
+
+    def generate(self, rows: list[Row], run: Run) -> Iterator[Row]:
+        for row in rows:
+            for draw in range(self.samples):
+                before, after = (run.rng(row["id"], 2 * draw + i).integers(0, 255, (8, 8, 3)) for i in range(2))
+                yield {
+                    "id": f"{row['id']}/{draw}", "seed": run.seed(row["id"], draw), "original_image": png(before),
+                    "edited_image": png(after), "clip_sim_dir": run.rng(row["id"], draw).random(),
+                }  # fmt: skip
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """(H, W, 3) as an encoded picture."""
+    out = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+@settings
+class Direction(Filter):
+    """Takes over a score that the generator computed by the same model, and counts what it computed itself."""
+
+    name: ClassVar = "direction"
+    version: ClassVar = 1
+    reads: ClassVar = columns("original_image", "edited_image")
+    writes: ClassVar = columns("clip_sim_dir", model="scorer")
+    reasons: ClassVar = ("direction_low",)
+
+    scorer: Annotated[str, ModelRole("score")] = "scorer"
+    min_direction: Annotated[float, Decision()] = 0.4
+
+    def score(self, rows: list[Row], run: Run) -> list[Row]:
+        if run.computed("clip_sim_dir", self.scorer):
+            return [{} for _ in rows]
+        run.count("computed", len(rows))
+        return [{"clip_sim_dir": 0.5} for _ in rows]
+
+    def decide(self, row: Row) -> tuple[str, ...]:
+        return ("direction_low",) * (row["clip_sim_dir"] < self.min_direction)

@@ -1,10 +1,10 @@
 """Model backends by role. Importing this loads no torch: a backend's libraries come with the backend.
 
-    role     recipe says              backend
-    chat     base_url                 chat_endpoint.EndpointChat
-    chat     mini:, folder, Hub id    chat_transformers.TransformersChat
-    image    mini:, folder, Hub id    image_diffusers.DiffusersImageModel
-    score    mini:, folder, Hub id    score_transformers.TransformersScore
+role     recipe says              backend
+chat     base_url                 chat_endpoint.EndpointChat
+chat     mini:, folder, Hub id    chat_transformers.TransformersChat
+image    mini:, folder, Hub id    image_diffusers.DiffusersImageModel
+score    mini:, folder, Hub id    score_transformers.TransformersScore
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def unfit(spec: ModelSpec, role: Role, folder: Path | None = None) -> str | None
         if MINI_ROLES[name] != role:
             return f"{spec.id!r} plays the role {MINI_ROLES[name]}; the stage needs {role}"
         if not (MINIATURES / name).is_dir():
-            return f"{spec.id!r} isn't trained yet: there is no {MINIATURES / name}; run: limbeck train-miniatures {name}"
+            return (
+                f"{spec.id!r} isn't trained yet: there is no {MINIATURES / name}; run: limbeck train-miniatures {name}"
+            )
         return None
     path = Path(located(spec, folder))
     if path.is_dir() or path.is_file():
@@ -119,7 +121,9 @@ def fingerprint(spec: ModelSpec, folder: Path | None = None) -> str:
     An endpoint is known by address and name, a Hub model by commit (by revision where the Hub can't be asked), a
     folder by the contents of its files.
     """
-    settings = {key: value for key, value in spec.identity().items() if key not in ("id", "revision", "base_url", "model")}
+    settings = {
+        key: value for key, value in spec.identity().items() if key not in ("id", "revision", "base_url", "model")
+    }
     suffix = "".join(f":{key}={value}" for key, value in sorted(settings.items()))
     if spec.is_endpoint:
         return f"endpoint:{spec.base_url.rstrip('/')}:{spec.model}{suffix}"

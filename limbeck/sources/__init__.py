@@ -69,7 +69,9 @@ def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None)
             named = found.pop("_id", None)
             by_content = source.id_column is None and named is None
             row_id = content_id(found) if by_content else _safe(named)
-            result = {"id": row_id, **found} if row_id else Drop(content_id(found), "id_missing", source.id_column or "")
+            result = (
+                {"id": row_id, **found} if row_id else Drop(content_id(found), "id_missing", source.id_column or "")
+            )
             row_id = row_id or result.id
         if row_id in seen:
             row_id = next(name for n in range(2, len(seen) + 3) if (name := f"{row_id}~{n}") not in seen)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
-    """The canonical columns of those rows."""
-    return tuple(COLUMNS[f.name] for f in _open(source, folder).fields(source.stage) if _taken(f.name))
+    """The canonical columns of those rows; a score still says which model computed it."""
+    return tuple(f for f in _open(source, folder).fields(source.stage) if _taken(f.name))
 
 
 def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any] | Unusable]:

@@ -54,7 +54,9 @@ def mapping(header: list[str], source: SourceTable, where: str) -> dict[str, str
         if column not in header:
             raise SourceError(f"no column {column!r}", where=where, remedy=did_you_mean(column, header))
     if unknown := [name for name in source.columns if name not in COLUMNS]:
-        raise SourceError(f"{unknown[0]!r} is no canonical column", where="source.columns", remedy=did_you_mean(unknown[0], COLUMNS))
+        raise SourceError(
+            f"{unknown[0]!r} is no canonical column", where="source.columns", remedy=did_you_mean(unknown[0], COLUMNS)
+        )
     wanted = {name: name for name in header if name in COLUMNS and name not in IDENTITY} | dict(source.columns)
     if "caption" not in wanted and "original_prompt" not in wanted:
         caption = next((name for name in _CAPTION_NAMES if name in header), None)

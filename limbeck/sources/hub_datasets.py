@@ -32,9 +32,14 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
 def mapped(dataset: Any, wanted: dict[str, str], source: SourceTable) -> Iterator[dict[str, Any] | Unusable]:
     """Rows of an opened dataset under canonical names."""
     for number, record in enumerate(dataset):
-        row = {name: picture_bytes(record[column]) if is_image(COLUMNS[name]) else record[column] for name, column in wanted.items()}
+        row = {
+            name: picture_bytes(record[column]) if is_image(COLUMNS[name]) else record[column]
+            for name, column in wanted.items()
+        }
         where = f"row {number}"
-        if missing := [name for name, value in row.items() if value is None and is_image(COLUMNS[name]) and name != "mask_image"]:
+        if missing := [
+            name for name, value in row.items() if value is None and is_image(COLUMNS[name]) and name != "mask_image"
+        ]:
             yield Unusable(where, "image_missing", missing[0])
             continue
         usable = checked(row, source, where)
@@ -66,7 +71,10 @@ def opened(name: str, source: SourceTable, folder: Path) -> Any:
     local = folder / Path(name).expanduser()
     try:
         dataset = datasets.load_dataset(
-            str(local) if local.exists() else name, source.config, split=source.split or "train", revision=source.revision
+            str(local) if local.exists() else name,
+            source.config,
+            split=source.split or "train",
+            revision=source.revision,
         )
     except Exception as error:  # whatever the library raises, it is about this name
         raise SourceError(f"{name!r} can't be loaded: {error}", where=f"source.{source.kind}") from error

@@ -1,4 +1,4 @@
-"""A folder of pictures with captions: `metadata.jsonl` or `metadata.csv` (with `file_name`), or `NAME.txt` beside each."""
+"""A folder of pictures with captions: `metadata.jsonl` or `metadata.csv` (`file_name`), or `NAME.txt` beside each."""
 
 from __future__ import annotations
 

@@ -39,7 +39,12 @@ PRESETS: dict[str, dict[str, str]] = {
     },
 }  # fmt: skip
 """Canonical column to the dataset's own."""
-_TELLING = {"magicbrush": "target_img", "ultraedit": "source_caption", "omniedit": "src_img", "instructpix2pix": "original_image"}
+_TELLING = {
+    "magicbrush": "target_img",
+    "ultraedit": "source_caption",
+    "omniedit": "src_img",
+    "instructpix2pix": "original_image",
+}
 
 
 def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
@@ -53,7 +58,11 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
     """Pairs in order."""
     wanted = _wanted(source, _header(source, folder))
     files = _files(source, folder)
-    found = mapped(opened(source.pairs, source, folder), wanted, source) if files is None else _from_files(files, wanted, source)
+    found = (
+        mapped(opened(source.pairs, source, folder), wanted, source)
+        if files is None
+        else _from_files(files, wanted, source)
+    )
     for row in found:
         if isinstance(row, dict):
             for text in ("original_prompt", "edit_prompt", "edited_prompt"):
@@ -70,7 +79,10 @@ def _from_files(files: list[Path], wanted: dict[str, str], source: SourceTable) 
             for record in batch.to_pylist():
                 number += 1
                 where = f"{file.name} row {number}"
-                row = {n: picture_bytes(record.get(c)) if is_image(COLUMNS[n]) else record.get(c) for n, c in wanted.items()}
+                row = {
+                    n: picture_bytes(record.get(c)) if is_image(COLUMNS[n]) else record.get(c)
+                    for n, c in wanted.items()
+                }
                 if row.get("original_image") is None or row.get("edited_image") is None:
                     yield Unusable(where, "image_missing")
                     continue

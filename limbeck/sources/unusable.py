@@ -35,7 +35,9 @@ def checked(row: dict[str, Any], source: SourceTable, where: str) -> dict[str, A
         if not caption.strip():
             return Unusable(where, "caption_empty")
         if len(caption) > source.max_chars:
-            return Unusable(where, "caption_too_long", f"{len(caption)} characters; the recipe allows {source.max_chars}")
+            return Unusable(
+                where, "caption_too_long", f"{len(caption)} characters; the recipe allows {source.max_chars}"
+            )
     for name, value in row.items():
         if isinstance(value, bytes):
             picture = plain_picture(value, source.max_pixels)
