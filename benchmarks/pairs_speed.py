@@ -112,7 +112,7 @@ def edits(count: int, split: str, seed: int) -> list[dict[str, str]]:
 def time_ladder(args, painter, scorer, rows, stage: EditPairs) -> dict[str, Clock]:
     """Seconds a pair on each rung from the reference's renderer to ours."""
     folder = models.located(ModelSpec.model_validate(args.image))
-    dense = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+    dense = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
     dense.set_progress_bar_config(disable=True)
     reference.use_dense_logits(dense)
     ancestral = replace_sampler(painter, "euler_ancestral")
