@@ -100,7 +100,7 @@ def preview(
     observer: Observer | None = None,
 ) -> Build:
     """A few rows through the whole line, in a folder of their own (`builds/NAME-preview`)."""
-    recipe = load(recipe, sets=sets)
+    recipe = load(recipe, sets=[*sets, "run.max_error_rate=1.0"])  # of a few rows one failed is many: it is shown
     out = out or Path("builds") / f"{recipe.dataset.name}-preview"
     return build(recipe, out, limit=rows, observer=observer)
 
