@@ -71,6 +71,7 @@ ABOUT: dict[str, str] = {
     "aliased": "whether something vibrates above half the frame rate",
     "motions": "how each layer moves",
     "texture_hashes": "hashes of the textures",
+    "preview": "the clip to look at: recorded, magnified, flow in colours, waveforms",
     "frames": "the clip as the simulated sensor recorded it",
     "magnified_frames": "the clip with its motion magnified, without noise",
     "layer_ids": "layer of every pixel, 0 is the background, higher is nearer",

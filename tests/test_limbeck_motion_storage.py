@@ -3,6 +3,7 @@
 Oracles: equality of bytes; the .flo layout written out by hand; the corner convention of TAP-Vid.
 """
 
+import io
 import pickle
 
 import numpy as np
@@ -78,6 +79,10 @@ def test_a_row_holds_the_clip_and_its_specification_makes_it_again(spec):
     assert np.array_equal(decode(row["flow_forward"]), again.forward.flow.numpy())
     assert np.array_equal(decode(row["layer_ids"]), clip.layer_ids.numpy())
     assert decode(row["magnified_frames"]).shape == (2, 3, 32, 40, 3)
+    with Image.open(io.BytesIO(row["preview"])) as played:
+        assert played.format == "WEBP"
+        assert played.n_frames in (1, 3)  # equal pages, such as of a clip at rest, are shown once
+        assert played.size == (3 * 40 * 4, 32 * 4 + 48)
     assert (
         np.abs(decode(row["magnified_frames"]) / 255 - clip.magnified.movedim(2, -1).clamp(0, 1).numpy()).max()
         <= 0.501 / 255

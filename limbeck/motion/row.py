@@ -8,6 +8,7 @@ import numpy as np
 
 from limbeck.motion.clip import Clip
 from limbeck.motion.gain import clip_peak_px
+from limbeck.motion.preview import preview
 from limbeck.motion.spec import ClipSpec
 from limbeck.motion.storage import encode
 
@@ -33,12 +34,13 @@ def labels(spec: ClipSpec) -> dict[str, Any]:
 
 
 def arrays(clip: Clip, flow_dtype: Literal["float32", "float16"] = "float32", level: int = 1) -> dict[str, Any]:
-    """A rendered clip's columns of type `ARRAY`.
+    """A rendered clip's columns: arrays of type `ARRAY`, and a preview.
 
     A float16 flow is spaced 7.6e-6 px at 0.01 px, 0.001 px at 1 px and 0.016 px at 16 px.
     """
     flow = np.dtype(flow_dtype)
     return {
+        "preview": preview(clip),
         "frames": encode(_last(clip.frames), "THWC", "png", level),
         "magnified_frames": encode(_last(clip.magnified_uint8()), "GTHWC", "png", level),
         "layer_ids": encode(clip.layer_ids.cpu().numpy(), "THW", "png", level),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from limbeck.built import Build
 
 _OPEN_PARTS = 128
-_TEXTS = ("edit_prompt", "original_prompt", "edited_prompt", "edit_type", "split")
+_TEXTS = ("edit_prompt", "original_prompt", "edited_prompt", "edit_type", "subset", "split")
 
 
 class Shelf:
@@ -71,7 +71,7 @@ class Shelf:
         rows = frame.rows(names, where)
         made_by = [0, *(i for i, table in enumerate(stages, 1) if not table.is_filter)]
         files = [folder(i) / f"{part_name(part)}.parquet" for i in made_by]
-        for column in ("original_image", "edited_image"):
+        for column in ("original_image", "edited_image", "preview"):
             for row, data in zip(rows, pictures(frame, files, column, where), strict=True):
                 row[column] = data
         return rows
@@ -86,8 +86,8 @@ class Shelf:
             instruction=row.get("edit_prompt") or "",
             caption_before=row.get("original_prompt") or "",
             caption_after=row.get("edited_prompt") or "",
-            edit_type=row.get("edit_type") or "",
-            before=row["original_image"],
+            edit_type=row.get("edit_type") or row.get("subset") or "",
+            before=row["original_image"] or row["preview"],  # a clip's preview plays by itself
             after=row["edited_image"],
             scores={name: finite(row.get(name)) for name in self._scores},
             reasons=tuple(f"{stage}: {reason}" for reason in why),
