@@ -90,6 +90,7 @@ def build(vocab_size: int) -> LlamaForCausalLM:
             pad_token_id=0,
             bos_token_id=None,
             eos_token_id=1,
+            initializer_range=0.08,  # about 1 / sqrt(width); the usual 0.02 is for widths in the thousands
             attn_implementation="sdpa",
         )
     )
