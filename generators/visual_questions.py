@@ -109,13 +109,13 @@ class VisualQuestions(Generator):
             scene = Scene.from_json(row["scene"])
         except (TypeError, ValueError, KeyError) as error:
             return Drop(row["id"], "not_a_scene", f"{type(error).__name__}: {error}")
-        views, type = [View(scene, self.size_px)], ""
+        views, edit_type = [View(scene, self.size_px)], ""
         if self.two_pictures or self.minimal_pairs:
             change = edited(scene, run.seed(row["id"]))
             if change:
                 views.append(View(change[1], self.size_px))
-                type = change[0].type
-        return _Subject(views, type)
+                edit_type = change[0].type
+        return _Subject(views, edit_type)
 
     def _of_pair(self, row: Row) -> _Subject | Drop:
         scenes = asked_for(row["original_prompt"], row["edit_prompt"])

@@ -94,7 +94,7 @@ def read_numeral(text: str) -> int | None:
     >>> read_numeral("세 개"), read_numeral("2개입니다."), read_numeral("하나도 없습니다"), read_numeral("많아요")
     (3, 2, 0, None)
     """
-    if re.search(r"하나도\s*없|한\s*\w+도\s*없|(?<![가-힣])(없|영|공\b)", text):
+    if re.search(r"하나도\s*없|한\s*\w+도\s*없|(?<![가-힣])(없|영(?![가-힣]))", text):
         return 0
     if digits := re.search(r"\d+", text):
         return int(digits[0])

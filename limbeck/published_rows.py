@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from limbeck.errors import BuildNotFound, RequestError, did_you_mean
-from limbeck.records import is_image
+from limbeck.records import is_image, is_images
 
 _BATCH_ROWS = 100
 
@@ -75,9 +75,11 @@ class Published:
         """Rows as dicts, pictures as encoded bytes; a column that isn't there is None."""
         have = [name for name in columns if name in self.schema.names]
         pictures = {name for name in have if is_image(self.schema.field(name))}
+        several = {name for name in have if is_images(self.schema.field(name))}
         for table in self.tables(split, have):
             for row in table.to_pylist():
                 found = {name: row[name]["bytes"] if name in pictures and row[name] else row[name] for name in have}
+                found |= {name: [picture["bytes"] for picture in row[name] or ()] for name in several}
                 yield dict.fromkeys(columns) | found
 
     def front_matter(self) -> dict[str, Any]:

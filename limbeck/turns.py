@@ -56,6 +56,54 @@ def pictures_of(messages: Iterable[Message]) -> list[int]:
     return [part["image"] for message in messages for part in message["content"] if part["type"] == "image"]
 
 
+def marked_text(message: Message, placeholder: str = "<image>") -> str:
+    """A turn as one text with a placeholder where each picture stands, one part a line.
+
+    >>> marked_text(user("Before:", 0, "After:", 1))
+    'Before:\\n<image>\\nAfter:\\n<image>'
+    """
+    return "\n".join(placeholder if part["type"] == "image" else part["text"] or "" for part in message["content"])
+
+
+def from_marked_text(role: str, text: str, first: int, placeholder: str = "<image>") -> Message:
+    """The inverse of `marked_text`, where no text begins or ends with a line break and no two texts are neighbours.
+
+    Args:
+        role: of the turn.
+        text: with placeholders.
+        first: number of the first picture in it; the next have the following numbers.
+        placeholder: what stands for a picture.
+    """
+    content: list[Block] = []
+    for i, piece in enumerate(text.split(placeholder)):
+        if i:
+            content.append(block(first + i - 1))
+        piece = piece.removeprefix("\n") if i else piece
+        piece = piece.removesuffix("\n") if i < text.count(placeholder) else piece
+        if piece or (not content and not text):
+            content.append(block(piece))
+    return {"role": role, "content": content}
+
+
+def in_order(messages: Sequence[Message], images: Sequence[bytes]) -> tuple[list[Message], list[bytes]]:
+    """The conversation with its pictures numbered as they appear, and the pictures in that order, shown twice or once.
+
+    Nulls that Arrow puts into absent lists are gone afterwards.
+    """
+    shown: list[bytes] = []
+    out: list[Message] = []
+    for message in messages or ():
+        content = []
+        for part in message["content"] or ():
+            if part["type"] == "image":
+                shown.append(images[part["image"]])
+                content.append(block(len(shown) - 1))
+            else:
+                content.append(block(part["text"] or ""))
+        out.append({"role": message["role"], "content": content})
+    return out, shown
+
+
 def faults(messages: Sequence[Message], pictures: int) -> list[str]:
     """What is wrong with a conversation; nothing for a good one.
 
