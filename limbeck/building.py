@@ -27,7 +27,6 @@ import orjson
 
 from limbeck import publish, store
 from limbeck.built import Build, open_build
-from limbeck.decisions import is_global
 from limbeck.errors import Problem, RecipeError, WorkError
 from limbeck.outcome import Outcome, evaluate
 from limbeck.plan import LEASES, Plan, digest, lock, make_plan
@@ -35,7 +34,7 @@ from limbeck.progress import Observer
 from limbeck.recipe import Recipe, load
 from limbeck.recipe_check import checked, overridden
 from limbeck.runner import Around, Runner
-from limbeck.stage import Filter, decision_settings, scores, settings_of
+from limbeck.stage import decision_settings, scores, settings_of
 
 __all__ = ["build", "complete", "finish", "make_plan", "open_build", "preview", "refilter", "run_part"]
 
@@ -279,8 +278,3 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     thread.join()
     if failed:
         raise failed[0]
-
-
-def global_filters(recipe: Recipe) -> list[str]:
-    """Ids of the filters that decide over the whole dataset."""
-    return [table.id for table in recipe.stages if isinstance(table.stage, Filter) and is_global(table.stage)]

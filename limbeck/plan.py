@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 from filelock import FileLock
 
-from limbeck import __version__, ledger, models, schema, sources
+from limbeck import __version__, ledger, models, sources
 from limbeck.contract import stored_schema
 from limbeck.decisions import is_global
 from limbeck.errors import BuildNotFound
@@ -174,19 +174,6 @@ def lock(plan: Plan) -> dict[str, Any]:
         "parts": list(plan.parts),
         "source_rows": plan.source_rows,
     }
-
-
-def check_columns(recipe: Recipe) -> None:
-    """Checks once more that columns fit, for recipes that were put together in Python.
-
-    Raises:
-        RecipeError: they don't.
-    """
-    from limbeck.errors import RecipeError
-
-    problems = schema.check(sources.fields(recipe.source, recipe.folder), recipe.stages, recipe.record)
-    if problems:
-        raise RecipeError(problems, recipe.origin)
 
 
 def _versions() -> dict[str, str]:

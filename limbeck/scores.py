@@ -43,7 +43,7 @@ def cosine(a: np.ndarray, b: np.ndarray, min_length: float = 0.0) -> np.ndarray:
     Returns:
         (N,) float32 in [-1, 1].
 
-    >>> cosine(np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])).round(3).tolist()
+    >>> [round(x, 3) for x in cosine(np.array([[1.0, 0.0]]), np.array([[1.0, 1.0]])).tolist()]
     [0.707]
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)

@@ -64,7 +64,7 @@ def prompt(view: View, task: Task) -> str:
     >>> print(prompt(View(parse_caption("a big red ball on the left, on grass, by day")), "description"))
     write: description
     caption: a big red ball on the left, on grass, by day
-    boxes: ball .02 .48 .39 .88
+    boxes: ball .02 .48 .39 .86
     """
     boxes = [(thing.kind, view.box(thing)) for thing in view.scene.things]
     values = {"task": task, "caption": caption(view.scene), "boxes": short_boxes(boxes)}
