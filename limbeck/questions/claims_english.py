@@ -40,6 +40,7 @@ _SETTINGS = {
 }  # fmt: skip
 _PHRASES = [  # longest first; what is put in their place is one word
     (r"(number|marked( with)?( the number)?) \d+", " "),
+    (r"(the )?(sun is setting|setting sun|sun sets)", " sunset "),
     (r"time of (the )?day|these days|day and night", " "),
     (r"(more|fewer) (small|big) (things|objects|ones)? ?than (small|big)( ones| things)?", r" @more_\1_\2_\4 "),
     (r"(further|farther|more) (to the )?(left|right) than", r" @beside_\3 "),
