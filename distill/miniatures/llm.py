@@ -122,7 +122,7 @@ def teach_copying(
 
 
 def train(
-    tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 6000, batch: int = 24, lr: float = 2e-3
+    tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 2000, batch: int = 24, lr: float = 3e-3
 ) -> LlamaForCausalLM:
     """Teaches copying, then trains on answers only; prompts and padding carry no loss, the end token does."""
     model = build(len(tokenizer))
