@@ -157,10 +157,11 @@ def _clusters(keys: Iterator[np.ndarray], order: np.ndarray, near: Near, window:
 
     labels = np.arange(len(order))
     for key in keys:
-        rows = order[np.argsort(key[order], kind="stable")]
+        rows = order[_perhaps_shared(key)[order]]
+        rows = rows[np.argsort(key[rows], kind="stable")]
         run = key[rows]
         links = []
-        for step in range(1, min(window, len(rows) - 1) + 1):
+        for step in range(1, min(window + 1, len(rows))):
             at = np.flatnonzero(run[:-step] == run[step:])
             i, j = rows[at], rows[at + step]
             new = labels[i] != labels[j]
@@ -171,3 +172,9 @@ def _clusters(keys: Iterator[np.ndarray], order: np.ndarray, near: Near, window:
             graph = coo_array((np.ones(edges.shape[1], dtype=bool), tuple(edges)), shape=(len(order), len(order)))
             labels = connected_components(graph, directed=False)[1][labels]
     return labels
+
+
+def _perhaps_shared(key: np.ndarray) -> np.ndarray:
+    """Rows whose key another row may have, and every row whose key another has: saves sorting the many that don't."""
+    bucket = (key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(42)  # 2**22 buckets
+    return np.bincount(bucket.astype(np.int64), minlength=1)[bucket] > 1
