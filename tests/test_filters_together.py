@@ -10,6 +10,12 @@ from skimage import data
 from tiny_scorers import tiny_clip
 
 import limbeck
+from filters.best_of import BestOf
+from filters.clip_pair import ClipPair
+from filters.image_integrity import ImageIntegrity
+from filters.near_duplicates import NearDuplicates
+from limbeck.models.score_transformers import TransformersScore
+from limbeck.testing import check_stage
 
 RECIPE = """
 [dataset]
@@ -115,3 +121,18 @@ def test_new_thresholds_need_no_model(build, monkeypatch):
     copies = {row["id"] for row in verdicts if row["reason"] == "copy"}
     assert copies == {name for name, score in scores.items() if score > bound} < set(scores)
     assert copies
+
+
+@pytest.mark.parametrize(
+    "stage", [ClipPair(), BestOf(keep=2), NearDuplicates(), ImageIntegrity()], ids=lambda s: s.name
+)
+def test_contract(stage, build):
+    """The suite that every stage has to pass: schema, batches, order, reasons, settings."""
+    columns = ["id", "parent_id", "original_prompt", "edit_prompt", "edited_prompt", "original_image", "edited_image"]
+    scored = ["clip_sim_dir"] if stage.name == "best_of" else []
+    rows = list(build.rows(verdict="all", columns=[*columns, *scored]))
+    rows = [{name: row[name] for name in [*columns, *scored]} | {"parent_id": str(i % 3)} for i, row in enumerate(rows)]
+    models = (
+        {"matcher": TransformersScore(build.path.parent / "clip", device="cpu")} if stage.name == "clip_pair" else {}
+    )
+    check_stage(stage, rows, models=models)
