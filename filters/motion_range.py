@@ -7,10 +7,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from annotated_types import Ge
 
+from limbeck.motion.curriculum import STILL
 from limbeck.records import columns
 from limbeck.stage import Decision, Filter, Reasons, Row, settings
-
-_STILL = ("static", "pulse", "noise_only", "flicker_only")
 
 
 @settings
@@ -48,7 +47,7 @@ class MotionRange(Filter):
         """The same for whole columns."""
         peak = np.asarray(columns["peak_px"], np.float64)
         magnified = np.array([max(values, default=0.0) for values in columns["magnified_peak_px"]])
-        still = np.isin(np.asarray(columns["subset"], dtype=object).astype(str), _STILL)
+        still = np.isin(np.asarray(columns["subset"], dtype=object).astype(str), STILL)
         return {
             "too_small": (peak < self.min_peak_px) & ~still,
             "too_large": peak > self.max_peak_px,

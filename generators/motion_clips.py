@@ -85,8 +85,9 @@ class MotionClips(Generator):
 
         from limbeck.motion.clip import make_clip
         from limbeck.motion.cutouts import load_folder, load_picture
+        from limbeck.motion.layer_draws import Material
         from limbeck.motion.row import arrays, labels
-        from limbeck.motion.sampling import Material, draw_clip
+        from limbeck.motion.sampling import draw_clip
 
         cutouts = {} if self.cutouts is None else load_folder(Path(self.cutouts))
         for row in rows:

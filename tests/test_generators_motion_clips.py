@@ -14,12 +14,16 @@ import pytest
 from PIL import Image
 
 import limbeck
+from generators.motion_clips import MotionClips
 from limbeck.exports import export
 from limbeck.motion.clip import make_clip
+from limbeck.motion.curriculum import ClipSettings
 from limbeck.motion.cutouts import load_picture
+from limbeck.motion.sampling import draw_clip
 from limbeck.motion.spec import ClipSpec
 from limbeck.motion.storage import decode
 from limbeck.records import MOTION_ARRAYS, MOTION_LABELS
+from limbeck.testing import check_stage
 
 CLIP = "clip = { width_px = 40, height_px = 32, frames = 3, objects = [1, 2], object_radius = [0.1, 0.3] }"
 
@@ -101,6 +105,23 @@ def test_a_build_is_exported(build, tmp_path, form):
     assert {"oh2018": "train_mf.txt", "flo": "forward_0001.flo", "tap": "tap.pkl"}[form] in files
 
 
+def test_the_generator_keeps_the_contract():
+    small = ClipSettings(width_px=24, height_px=20, frames=2, objects=(1, 1), object_radius=(0.2, 0.3))
+    check_stage(MotionClips(clip=small, tracks=2), [{"id": "a"}, {"id": "b"}])
+
+
+def test_a_sweep_holds_each_clip_at_its_level():
+    stage = MotionClips(sweep={"amplitude_px": (0.04, 1.0), "gain": (250.0, 10.0)}, subsets=("ordinary",))
+    for draw, (motion, gain) in enumerate([(0.04, 250.0), (1.0, 10.0), (0.04, 250.0)]):
+        spec = draw_clip(stage._clip_settings(draw), "ordinary", draw)
+        assert {m.amplitude_px for layer in spec.layers for m in layer.motions} == {motion}
+        assert spec.gains[0].gain_total == pytest.approx(gain)
+    with pytest.raises(ValueError, match="expected one length"):
+        MotionClips(sweep={"amplitude_px": (0.04, 1.0), "gain": (250.0,)})
+    with pytest.raises(ValueError, match="starts at 1"):
+        MotionClips(sweep={"gain": (0.5,)})
+
+
 def png(picture):
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
@@ -131,7 +152,5 @@ def test_the_users_pictures_and_cut_outs_are_used_and_small_pictures_dropped(tmp
     assert "covers 20 x 20 px" in small["detail"]
 
     (cutouts / "no_alpha.png").write_bytes(png(Image.fromarray(noise[:9, :9])))
-    from generators.motion_clips import MotionClips
-
     with pytest.raises(ValueError, match=r"no_alpha.png has no alpha; expected a cut-out"):
         list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], None))

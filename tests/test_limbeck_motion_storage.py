@@ -95,6 +95,7 @@ def test_a_row_holds_the_clip_and_its_specification_makes_it_again(spec):
     assert max(row["magnified_peak_px"]) <= spec.bound_px
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # a small machine
 def test_any_number_of_workers_gives_the_same_samples_in_the_same_order():
     def samples(workers):
         loader = DataLoader(ClipStream(SPECS[:5]), batch_size=None, num_workers=workers)

@@ -4,13 +4,17 @@ A clip is a `ClipSpec`: plain numbers, stored as JSON, from which every picture 
 regenerates. The way of a clip:
 
     spec.py       what is in the scene, how it moves, how it is recorded and magnified
-    waveforms.py  when: unit waveforms over time          shapes.py    where: unit displacement fields
-    sampling.py   draws a spec of one curriculum subset   gain.py      gains within their bound
+    waveforms.py  when: unit waveforms over time          motions.py   where: displacement fields (fields.py)
+    curriculum.py what may be drawn: subsets, ranges      sampling.py  draws a spec (waveform_draws, layer_draws)
+    boxes.py      safe bounds of where things are         gain.py      gains within their bound
     pose.py       spec -> forward and backward maps       textures.py  spec -> oversampled layers
-    render.py     layers + maps -> frames                 sensor.py    frames -> what a camera records
+    render.py     layers + maps -> frames (paint.py)      sensor.py    frames -> what a camera records
+    cutouts.py    pictures as layers                      spline.py    the one interpolation kernel
     truth.py      flow, occlusion, ids, tracks            clip.py      all of it for one spec
     storage.py    arrays -> lossless, self-describing bytes
+    row.py        a clip as a row of MotionClip           preview.py   the clip to look at
     stream.py     a torch IterableDataset that renders    exports.py   oh2018, flo, tap
+    checks.py     a stored clip against its specification
     eulerian.py, phase_based.py                           the two baselines
 
 Convention: (stated here once, used everywhere in this package)

@@ -38,6 +38,9 @@ SUBSETS: dict[str, str] = {
     "flicker_only": "hard negative: at rest, under flickering light",
 }
 
+STILL = ("static", "pulse", "noise_only", "flicker_only")
+"""Subsets in which nothing moves."""
+
 WAVEFORMS = ("sine", "modes", "damped", "chirp", "heartbeat", "breathing", "sway")
 
 Range = tuple[float, float]

@@ -45,7 +45,7 @@ def write_oh2018(clips: Iterable[Clip], folder: Path) -> int:
         spec = clip.spec
         if spec.frames < 2 or not spec.gains:
             raise SettingError(
-                f"clip {number} has {spec.frames} frames and {len(spec.gains)} gains", expected="2 and 1"
+                f"clip {number} has {spec.frames} frames and {len(spec.gains)} gains", expected="at least 2 and 1"
             )
         pair = clip.clean[:2]
         pictures = {

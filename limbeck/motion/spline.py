@@ -62,16 +62,14 @@ def sample(
         dv, du: float, added to row and column; any size. Kept apart so that no bits are lost.
 
     Returns:
-        (..., C). Beyond its border a spline goes on with its outermost coefficients.
+        (..., C). Outside of a spline some value at its rim, which is empty (objects) or never seen (backgrounds).
     """
     floor_v, floor_u = torch.floor(dv), torch.floor(du)
-    tap = torch.arange(-1, 3, device=row.device, dtype=torch.int32)
-    rows = (row + floor_v.int())[..., None] + tap
-    columns = (column + floor_u.int())[..., None] + tap
-    rows = torch.minimum(rows.clamp_min_(0), (height - 1)[..., None])
-    columns = torch.minimum(columns.clamp_min_(0), (width - 1)[..., None])
-    rows = start[..., None] + rows * width[..., None]
-    index = rows[..., :, None] + columns[..., None, :]
+    first_row = torch.minimum((row + floor_v.int() - 1).clamp_min_(0), height - TAPS)
+    first_column = torch.minimum((column + floor_u.int() - 1).clamp_min_(0), width - TAPS)
+    tap = torch.arange(TAPS, device=row.device, dtype=torch.int32)
+    taps = (width[..., None] * tap)[..., :, None] + tap
+    index = (start + first_row * width + first_column)[..., None, None] + taps
     weight = weights(dv - floor_v)[..., :, None] * weights(du - floor_u)[..., None, :]
     shape = torch.broadcast_shapes(index.shape, weight.shape)
     count = TAPS * TAPS
