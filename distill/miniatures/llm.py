@@ -96,38 +96,11 @@ def build(vocab_size: int) -> LlamaForCausalLM:
     )
 
 
-def teach_copying(
-    model: LlamaForCausalLM, work: Path, *, steps: int = 800, batch: int = 24, lr: float = 2e-3
-) -> LlamaForCausalLM:
-    """Trains on random tokens said twice, until the second time is a copy of the first.
-
-    Editing a caption is copying it but for a word. On captions alone the copying circuits form one attribute after the
-    other, over thousands of steps; here every token of the repetition calls for them. Tokens come from few distinct
-    ones, so that one token of context doesn't tell where one is.
-    """
-    vocab = model.config.vocab_size
-
-    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        length = int(rng.integers(16, 41))
-        pools = [rng.integers(5, vocab, int(rng.integers(6, 40))) for _ in range(batch)]
-        said = np.stack([rng.choice(pool, length) for pool in pools])
-        between = rng.integers(5, vocab, (batch, int(rng.integers(1, 12))))
-        ids = torch.from_numpy(np.concatenate([said, between, said], 1))
-        labels = ids.clone()
-        labels[:, : -length + 4] = -100  # where the copy begins has to be seen first
-        return model(input_ids=ids, labels=labels).loss, {}
-
-    fit(model, loss, work, steps=steps, lr=lr, warmup=100, decay=0.1, weight_decay=0.05)
-    return model
-
-
 def train(
     tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 2000, batch: int = 24, lr: float = 3e-3
 ) -> LlamaForCausalLM:
-    """Teaches copying, then trains on answers only; prompts and padding carry no loss, the end token does."""
+    """Trains on answers only; prompts and padding carry no loss, the end token does."""
     model = build(len(tokenizer))
-    if not (work / "checkpoint.pt").exists():
-        teach_copying(model, work / "copying")
 
     def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, dict[str, float]]:
         pairs = [example(rng)[:2] for _ in range(batch)]

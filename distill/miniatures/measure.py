@@ -52,7 +52,7 @@ def measure_llm(shop: Shop, n: int = 1000) -> dict[str, Any]:
         "temperature": 0.7,
         "valid_json": float(verdicts[:, 0].mean()),
         "caption_as_instructed": float(verdicts[:, 1].mean()),
-        "by_edit_type": {t: round(float(verdicts[types == t, 1].mean()), 3) for t in sorted(set(types))},
+        "by_edit_type": {t: round(float(verdicts[types == t, 1].mean()), 3) for t in sorted({str(t) for t in types})},
     }
 
 
