@@ -44,7 +44,7 @@ class MarkedPictures(Generator):
     reads: ClassVar = columns("scene")
     writes: ClassVar = columns(
         "image", "messages", "images", "question_type", "template", "language", "answer_type", "answer_value", "program",
-        "options", "scenes", "boxes", "marks", "image_hashes",
+        "options", "scenes", "boxes", "marks", "pair_id", "image_hashes",
     )  # fmt: skip
     reasons: ClassVar = ("not_a_scene", "no_room")
 
@@ -80,7 +80,7 @@ class MarkedPictures(Generator):
             for ordinal, ask in enumerate(self._asks(view, rng)):
                 value = answer(ask.program, [view])
                 question = question_row(ask, value, [view], [marked], draw(rng, self.languages), draw(rng, self.forms), rng)
-                yield {"id": f"{row['id']}/{ordinal}", "image": view.png, "marks": drawn, **question}
+                yield {"id": f"{row['id']}/{ordinal}", "image": view.png, "marks": drawn, "pair_id": None, **question}
 
     def _asks(self, view: View, rng: random.Random) -> list[Any]:
         asks: dict[str, Any] = {}

@@ -8,7 +8,8 @@ A program is nested lists, operation first; strings and numbers stand for themse
     ["exists", SET]  ["count", SET]
     ["get", field, THING]      an attribute; nothing where there is no thing
     ["setting", field, p]      ground, time or weather of a picture
-    ["same", A, B]  ["more", A, B]
+    ["same", A, B]
+    ["more", A, B]             whether the number A is greater than the number B, which it isn't equal to
     ["beside", side, A, B]     whether A is left (right) of B by at least `BESIDE` between their centres
     ["next", side, A]          the nearest thing on that side of A, or nothing
     ["between", A, B]          the thing between both, or nothing
@@ -100,6 +101,12 @@ def _get(views: Sequence[View], field: str, found: _Found) -> str | None:
 
 def _setting(views: Sequence[View], field: str, picture: int) -> str:
     return getattr(views[picture].scene, field)
+
+
+def _more(views: Sequence[View], a: int, b: int) -> bool:
+    if a == b:
+        raise Ambiguous("there are as many of both")
+    return a > b
 
 
 def _centre(place: str) -> float:
@@ -214,7 +221,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "get": _get,
     "setting": _setting,
     "same": lambda views, a, b: a == b,
-    "more": lambda views, a, b: a > b,
+    "more": _more,
     "beside": _beside,
     "next": _next,
     "between": _between,
