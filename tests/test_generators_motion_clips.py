@@ -54,8 +54,9 @@ use = "motion_exact"
     return folder / "recipe.toml"
 
 
-def rows_of(out):
-    return [row for file in sorted((Path(out) / "data").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+def rows_of(out, plain=False):
+    rows = [row for file in sorted((Path(out) / "data").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    return [row | {"preview": row["preview"]["bytes"]} for row in rows] if plain else rows
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,13 @@ def test_specifications_alone_are_those_of_the_whole_build(build, tmp_path):
     specs = rows_of(tmp_path / "out")
     assert sorted(row["clip_spec"] for row in specs) == sorted(row["clip_spec"] for row in rows_of(build))
     assert not set(MOTION_ARRAYS) & specs[0].keys()
+
+
+def test_the_report_plays_the_clips(build):
+    page = (build / "report" / "index.html").read_text(encoding="utf-8")
+    moving = sum(row["preview"][:4] == b"RIFF" and b"ANIM" in row["preview"][:64] for row in rows_of(build, plain=True))
+    assert moving >= 3
+    assert page.count("data:image/webp") >= moving
 
 
 @pytest.mark.parametrize("form", ["oh2018", "flo", "tap"])

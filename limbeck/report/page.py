@@ -24,6 +24,8 @@ from limbeck.report import figures
 from limbeck.report.data import Pair, ReportData
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+PLAYED_BYTES = 1_000_000
+"""Largest animation that is put into the page."""
 SMALL_PX = 128
 """Pictures up to this side are embedded as they are, and shown enlarged."""
 THUMBNAIL_PX = 320
@@ -101,7 +103,12 @@ def _environment() -> jinja2.Environment:
 
 
 def data_url(data: bytes | None) -> str:
-    """A picture as a data URL: small ones as they are, larger ones as thumbnails; empty where none can be shown."""
+    """A picture as a data URL: small ones as they are, larger ones as thumbnails; empty where none can be shown.
+
+    An animated WebP, such as a clip's preview, stays as it is and plays.
+    """
+    if data and data[:4] == b"RIFF" and data[8:12] == b"WEBP" and b"ANIM" in data[:64] and len(data) <= PLAYED_BYTES:
+        return "data:image/webp;base64," + base64.b64encode(data).decode()
     picture = decode(data)
     if isinstance(picture, Fault):
         return ""
