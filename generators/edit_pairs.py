@@ -52,7 +52,7 @@ class EditPairs(Generator):
     reads: ClassVar = columns("original_prompt", "edited_prompt")
     reasons: ClassVar = ("outside_model",)
 
-    image: Annotated[str, ModelRole("image")]
+    image: Annotated[str, ModelRole("image")] = "painter"
     """The model that renders."""
     score: Annotated[str | None, ModelRole("score")] = None
     """The model that scores, or none."""

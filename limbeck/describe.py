@@ -72,7 +72,9 @@ def describe(cls: type[Stage]) -> Description:
 
 def _settings(cls: type, prefix: str = "") -> Iterator[Setting]:
     """The fields of a class; below one that holds a table, the table's own as `name.key`."""
-    documented = _split(inspect.getdoc(cls) or "")[1] | _attribute_docstrings(cls)
+    documented: dict[str, str] = {}
+    for each in reversed([c for c in cls.__mro__ if c is not object]):  # a stage inherits settings with their words
+        documented |= _split(inspect.cleandoc(each.__doc__ or ""))[1] | _attribute_docstrings(each)
     for name, info in cls.__pydantic_fields__.items():  # type: ignore[attr-defined]
         default = None if info.is_required() else _shown(info.get_default(call_default_factory=True))
         kind = _type(info.annotation, info.metadata)

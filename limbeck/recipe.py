@@ -70,7 +70,7 @@ class DatasetTable(BaseModel):
 
 
 class SourceTable(BaseModel):
-    """`[source]`: what the rows start from; exactly one of the first six.
+    """`[source]`: what the rows start from; exactly one of the first seven.
 
     Attributes:
         storybook: scenes of the built-in picture book: `{ rows = 500, ... }`.
@@ -79,6 +79,7 @@ class SourceTable(BaseModel):
         dataset: a name or path for `datasets.load_dataset`.
         build: the folder of another build.
         pairs: existing edit pairs, as Parquet files, a folder or a `datasets` name: for filters and reports alone.
+        coco: COCO-style annotations: `{ images = "val2017/", captions = "...json", instances = "...json" }`.
         stage: of another build, the stage whose rows are taken; its kept rows by default.
         config: configuration of a `datasets` name.
         split: split of a `datasets` name.
@@ -99,6 +100,7 @@ class SourceTable(BaseModel):
     dataset: str | None = None
     build: str | None = None
     pairs: str | None = None
+    coco: dict[str, Any] | None = None
     stage: str | None = None
     config: str | None = None
     split: str | None = None
@@ -124,7 +126,7 @@ class SourceTable(BaseModel):
         return self
 
 
-SOURCE_KINDS = ("storybook", "captions", "images", "dataset", "build", "pairs")
+SOURCE_KINDS = ("storybook", "captions", "images", "dataset", "build", "pairs", "coco")
 
 
 class RunTable(BaseModel):

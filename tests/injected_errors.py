@@ -11,11 +11,11 @@ import json
 import re
 
 COLOURS = {
-    "en": "red orange yellow green blue purple pink brown".split(),
+    "en": ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"],
     "ko": ["빨간색", "주황색", "노란색", "초록색", "파란색", "보라색", "분홍색", "갈색"],
 }
 KINDS = {
-    "en": "ball house tree car boat flower mushroom cat".split(),
+    "en": ["ball", "house", "tree", "car", "boat", "flower", "mushroom", "cat"],
     "ko": ["공", "집", "나무", "자동차", "배", "꽃", "버섯", "고양이"],
 }
 CODES = KINDS["en"]

@@ -7,6 +7,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from question_rows import storybook
 
 from limbeck.errors import RequestError
 from limbeck.exports import export, finevision, llamafactory, llava, trl
@@ -15,7 +16,6 @@ from limbeck.publish import _published
 from limbeck.records import columns, published
 from limbeck.storybook import Scene, render
 from limbeck.turns import assistant, from_marked_text, in_order, marked_text, user
-from question_rows import storybook
 
 A, B = (png(render(Scene.from_json(row["scene"]), 32).image) for row in storybook(2))
 ROWS = [

@@ -7,17 +7,17 @@ import random
 from collections import Counter
 
 import pytest
+from injected_errors import inject
+from question_rows import DirectRun, made, storybook
 
 from filters.answers_true import AnswersTrue
 from generators.visual_questions import VisualQuestions
-from injected_errors import inject
 from limbeck.pictures import png
 from limbeck.questions.rows import question_row
 from limbeck.questions.things import DRAWERS
 from limbeck.questions.view import View
 from limbeck.storybook import parse_caption, render
 from limbeck.turns import assistant, user
-from question_rows import DirectRun, made, storybook
 
 SCENE = parse_caption("a big red ball on the left and a small blue house on the right, on grass, at night")
 PICTURE = png(render(SCENE).image)

@@ -3,9 +3,9 @@
 import random
 
 import numpy as np
+from question_rows import DirectRun
 
 from filters.balance import Balance
-from question_rows import DirectRun
 
 
 def rows(yes, no, template="existence.random", language="en", pair=None, start=0):

@@ -1,10 +1,10 @@
 """Source leaks. Oracle: sentences judged by hand, some of them after LRV's and LLaVA's own published answers."""
 
 import pytest
+from question_rows import DirectRun, made, storybook
 
 from filters.source_leak import SourceLeak
 from limbeck.turns import assistant, user
-from question_rows import DirectRun, made, storybook
 
 
 def leak(text, kind="conversation"):

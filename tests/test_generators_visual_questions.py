@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 from pydantic import ValidationError
+from question_rows import DirectRun, made, storybook
 
 from filters.answers_true import AnswersTrue
 from generators.marked_pictures import MarkedPictures
@@ -15,7 +16,6 @@ from limbeck.questions.pictures import DRAWERS_OF_ONE, DRAWERS_OF_TWO
 from limbeck.records import COLUMNS
 from limbeck.storybook import Scene, render, split_of
 from limbeck.turns import answers, faults, text_of
-from question_rows import DirectRun, made, storybook
 
 ROWS = made(VisualQuestions(per_scene=10, two_pictures=2), storybook(60))
 

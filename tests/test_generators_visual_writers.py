@@ -7,6 +7,7 @@ import random
 
 import pytest
 from pydantic import ValidationError
+from question_rows import DirectRun, asked, storybook
 
 from filters.answers_true import AnswersTrue
 from filters.source_leak import SourceLeak
@@ -20,7 +21,6 @@ from limbeck.questions.teaching import example
 from limbeck.stage import Drop
 from limbeck.storybook import Scene
 from limbeck.turns import answers, faults, text_of
-from question_rows import DirectRun, asked, storybook
 
 STAGES = {"conversation": VisualConversations, "description": VisualDescriptions, "reasoning": VisualReasoning}
 GOOD = {

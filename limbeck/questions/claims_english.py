@@ -14,21 +14,14 @@ _KINDS = {
     "cat": "cat cats kitten kittens kitty", "sun": "sun", "moon": "moon", "star": "star stars", "cloud": "cloud clouds",
     ANYTHING: "thing things object objects item items",
 }  # fmt: skip
-_STRANGERS = """
-    person people man men woman women child children boy girl baby dog dogs puppy bird birds horse sheep cow elephant bear zebra
-    giraffe rabbit mouse fish duck bus truck train bicycle bike motorcycle airplane plane bench chair table sofa couch bed
-    umbrella bag backpack hat kite frisbee skateboard surfboard bottle cup fork knife spoon bowl banana apple orange_fruit
-    cake pizza book clock vase laptop phone television lamp fence bridge road street mountain mountains hill hills river
-    castle tower church tent flag balloon balloons rainbow snowman butterfly bee dragon robot rocket key door_mat basket rock
-    rocks stone bush bushes lighthouse windmill swing slide
-""".split()
+_STRANGERS = ["person", "people", "man", "men", "woman", "women", "child", "children", "boy", "girl", "baby", "dog", "dogs", "puppy", "bird", "birds", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "rabbit", "mouse", "fish", "duck", "bus", "truck", "train", "bicycle", "bike", "motorcycle", "airplane", "plane", "bench", "chair", "table", "sofa", "couch", "bed", "umbrella", "bag", "backpack", "hat", "kite", "frisbee", "skateboard", "surfboard", "bottle", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "orange_fruit", "cake", "pizza", "book", "clock", "vase", "laptop", "phone", "television", "lamp", "fence", "bridge", "road", "street", "mountain", "mountains", "hill", "hills", "river", "castle", "tower", "church", "tent", "flag", "balloon", "balloons", "rainbow", "snowman", "butterfly", "bee", "dragon", "robot", "rocket", "key", "door_mat", "basket", "rock", "rocks", "stone", "bush", "bushes", "lighthouse", "windmill", "swing", "slide"]
 _NOUNS = {form: kind for kind, forms in _KINDS.items() for form in forms.split()} | {s: STRANGER + s for s in _STRANGERS}
-_COLOURS = {c: c for c in "red orange yellow green blue purple pink brown".split()} | {
+_COLOURS = {c: c for c in ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"]} | {
     "violet": "purple", "scarlet": "red", "crimson": "red", "golden": "yellow", "magenta": "pink",
 }  # fmt: skip
 _OTHER_COLOURS = {"black", "white", "grey", "gray", "turquoise", "beige", "silver", "teal"}
 _SIZES = {"big": "big", "large": "big", "huge": "big", "small": "small", "little": "small", "tiny": "small"}
-_NUMBERS = {n: i for i, n in enumerate("zero one two three four five six".split())} | {str(i): i for i in range(10)} | {"single": 1}
+_NUMBERS = {n: i for i, n in enumerate(["zero", "one", "two", "three", "four", "five", "six"])} | {str(i): i for i in range(10)} | {"single": 1}
 _SETTINGS = {
     "grass": ("ground", "grass"), "grassy": ("ground", "grass"), "lawn": ("ground", "grass"), "meadow": ("ground", "grass"),
     "sand": ("ground", "sand"), "sandy": ("ground", "sand"), "beach": ("ground", "sand"),
@@ -56,11 +49,11 @@ _PHRASES = [  # longest first; what is put in their place is one word
     (r"(isn|aren|doesn|don|wasn|can|couldn|won)['’]?t", r"\1 not"),
     (r"cannot", "can not"),
 ]
-_HEDGES = frozenset("might may could would maybe perhaps probably if imagine suppose suggests should wish likely".split())
-_DETERMINERS = frozenset("the a an this that its their another some".split())
-_COPULAS = frozenset("is are was were looks look appears has being be".split())
-_PRONOUNS = frozenset("it they".split())
-_NEGATIONS = frozenset("no not without never neither nor none".split())
+_HEDGES = frozenset(["might", "may", "could", "would", "maybe", "perhaps", "probably", "if", "imagine", "suppose", "suggests", "should", "wish", "likely"])
+_DETERMINERS = frozenset(["the", "a", "an", "this", "that", "its", "their", "another", "some"])
+_COPULAS = frozenset(["is", "are", "was", "were", "looks", "look", "appears", "has", "being", "be"])
+_PRONOUNS = frozenset(["it", "they"])
+_NEGATIONS = frozenset(["no", "not", "without", "never", "neither", "nor", "none"])
 _CLAUSE = frozenset([",", ";", ":", "and", "but", "while", "which", "that", "with", "or"])
 
 
@@ -167,7 +160,7 @@ class _Sentence:
             if self.number != 2 or kind != ANYTHING or self.having or not self.copula:
                 self._say("count", kind, self.having, value=self.number, negated=self.negated)
         elif kind != ANYTHING or self.having:
-            self._say("there", kind, self.having, negated=self.negated and not self.copula or self.negated and not self.relation)
+            self._say("there", kind, self.having, negated=(self.negated and not self.copula) or (self.negated and not self.relation))
         self._relate(kind)
         negated_there = self.negated and not self.relation
         self.having, self.number, self.in_phrase, self.copula = {}, None, False, False

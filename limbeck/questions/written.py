@@ -85,6 +85,7 @@ class VisualWriter(Generator):
     )  # fmt: skip
 
     writer: Annotated[str, ModelRole("chat")] = "writer"
+    """The chat model that writes."""
     of: Literal["scenes", "boxes", "captions"] = "scenes"
     """Where the context comes from: storybook scenes; pictures with captions and boxes; pictures with captions alone."""
     sees: bool = False
@@ -100,12 +101,15 @@ class VisualWriter(Generator):
     short_prompt: str = SHORT_VISUAL
     """Template for miniatures."""
     temperature: Annotated[float, Field(ge=0)] = 0.7
+    """0 is greedy."""
     max_tokens: Annotated[int, Field(ge=16)] = 800
+    """Upper bound of an answer, in tokens; one that runs into it is malformed."""
     repair: Annotated[int, Field(ge=0, le=4)] = 1
     """How often a bad answer goes back with the reason."""
     retries: Annotated[int, Field(ge=0, le=4)] = 1
     """How often it is asked afresh after that."""
     max_answer_chars: Annotated[int, Field(ge=1)] = 4000
+    """Longer answers are not accepted."""
     size_px: Annotated[int, Field(ge=16, le=1024)] = 64
     """Side of a drawn scene."""
 

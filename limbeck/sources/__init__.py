@@ -17,7 +17,15 @@ import orjson
 import pyarrow as pa
 
 from limbeck.errors import SourceError
-from limbeck.sources import another_build, caption_files, hub_datasets, image_folders, pair_datasets, storybook_scenes
+from limbeck.sources import (
+    another_build,
+    caption_files,
+    coco,
+    hub_datasets,
+    image_folders,
+    pair_datasets,
+    storybook_scenes,
+)
 from limbeck.sources.unusable import Unusable
 from limbeck.stage import Drop, Row
 
@@ -31,6 +39,7 @@ _READERS = {
     "dataset": hub_datasets,
     "build": another_build,
     "pairs": pair_datasets,
+    "coco": coco,
 }
 _NOT_CONTENT = frozenset({"_id", "split", "group", "source", "license"})
 REASONS = (
