@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from limbeck.stage import Filter, Stage, decision_form, decision_settings, model_settings
@@ -113,10 +114,11 @@ def _split(doc: str) -> tuple[str, dict[str, str]]:
     return "\n\n".join(part for part in rest if part), entries
 
 
+@cache
 def _attribute_docstrings(cls: type) -> dict[str, str]:
     """Strings that stand below a field, by the field's name."""
     try:
-        (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+        (body,) = _parsed(cls).body
     except (OSError, TypeError, SyntaxError):
         return {}
     found = {}
@@ -124,6 +126,20 @@ def _attribute_docstrings(cls: type) -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             found[field.target.id] = " ".join(inspect.cleandoc(text.value.value).split())
     return found
+
+
+def _parsed(cls: type) -> ast.Module:
+    """The syntax tree of a class.
+
+    CPython 3.11 counts recursion in one place for all parsers: when the garbage collector, in the middle of a parse,
+    ends an object that prints a traceback (which parses too), the count is off and it raises a `SystemError`.
+    """
+    for _ in range(3):
+        try:
+            return ast.parse(textwrap.dedent(inspect.getsource(cls)))
+        except SystemError:
+            continue
+    raise OSError(f"the source of {cls.__qualname__} can't be parsed")
 
 
 def _type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
