@@ -46,7 +46,8 @@ _PHRASES = [  # longest first; what is put in their place is one word
     (r"(taller|higher) than", " @taller "),
     (r"(shorter|lower) than", " @shorter "),
     (r"orange (is|as) a fruit", " "),
-    (r"(isn|aren|doesn|don|wasn|can|couldn|won)['’]?t", r"\1 not"),
+    (r"(is|are|does|do|was|could)n['’]?t", r"\1 not"),
+    (r"can['’]t", "can not"),
     (r"cannot", "can not"),
 ]
 _HEDGES = frozenset(["might", "may", "could", "would", "maybe", "perhaps", "probably", "if", "imagine", "suppose", "suggests", "should", "wish", "likely"])
@@ -121,14 +122,13 @@ class _Sentence:
             self.in_phrase = True
         elif word in _PRONOUNS:
             self._end_predicate()
-        elif word in _CLAUSE:
-            if not (word == "," and self.in_phrase and self.having) and not (word == "and" and self.between):
-                self._end_predicate()
-                if word == ":" and self.number is not None:
-                    self._say("count", ANYTHING, {}, value=self.number)
-                self.number = None
-                if word in (";", ":", "but", "while", ","):
-                    self.negated = False
+        elif word in _CLAUSE and not (word == "," and self.in_phrase and self.having) and not (word == "and" and self.between):
+            self._end_predicate()
+            if word == ":" and self.number is not None:
+                self._say("count", ANYTHING, {}, value=self.number)
+            self.number = None
+            if word in (";", ":", "but", "while", ","):
+                self.negated = False
 
     def _phrase(self, what: str, *rest: str) -> None:
         if what == "place":
@@ -157,8 +157,7 @@ class _Sentence:
 
     def _noun(self, kind: str) -> None:
         if self.number is not None and self.number != 1 and not (kind == ANYTHING and self.having.get("place")):
-            if self.number != 2 or kind != ANYTHING or self.having or not self.copula:
-                self._say("count", kind, self.having, value=self.number, negated=self.negated)
+            self._say("count", kind, self.having, value=self.number, negated=self.negated)
         elif kind != ANYTHING or self.having:
             self._say("there", kind, self.having, negated=(self.negated and not self.copula) or (self.negated and not self.relation))
         self._relate(kind)
@@ -186,6 +185,10 @@ class _Sentence:
 
     def _end_predicate(self) -> None:
         """What adjectives without a noun say is said of the subject."""
+        if self.having and self.copula and not self.in_phrase and self.claims and self.claims[-1].about == "count":
+            counted = self.claims.pop()  # "two things are big" counts big things
+            self.claims.append(replace(counted, having={**counted.having, **self.having}))
+            self.having = {}
         if self.having and self.copula and not self.in_phrase:
             self._say("is", self.subject, self.having, negated=self.negated)
             self.negated = False

@@ -155,7 +155,7 @@ class _Clause:
         relations, self.claims = self.claims, []
         absent = negated and not self.predicate and not self.place
         whole = next((i for i, (_, _, p) in enumerate(self.things) if p in ("은", "는", "이", "가")), len(self.things) - 1)
-        for i, (kind, having, particle) in enumerate(self.things):
+        for i, (kind, having, _) in enumerate(self.things):
             if kind == ANYTHING and not having:
                 continue
             if self.place and i == whole and not negated:

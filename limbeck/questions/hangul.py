@@ -96,13 +96,13 @@ TEMPLATES: dict[str, Wording] = {
         yes=("네, {hue_kind:이/가} {its_place} 있습니다.",),
         no=(f"아니요, {{hue_kind:은/는}} 없습니다. {_IT_SHOWS}.",),
     ),
-    "attribute.colour": Wording(_COLOUR, says=("{kind:은/는} {answer}입니다.", "{answer}을 띤 {kind}입니다."), answer="colour"),
+    "attribute.colour": Wording(_COLOUR, says=("{kind:은/는} {answer}입니다.", "{answer:을/를} 띤 {kind}입니다."), answer="colour"),
     "attribute.size": Wording(
         ("{kind:은/는} 큰가요, 작은가요?", "{kind:은/는} 작은가요, 큰가요?", "큰 {kind}인가요, 작은 {kind}인가요?"),
         says=("{answer} {kind}입니다.",), answer="size",
     ),
     "attribute.is_colour": Wording(
-        ("{kind:은/는} {colour}인가요?", "{kind}의 색이 {colour}인가요?", "{kind:이/가} {colour}이라는 말이 맞나요?"),
+        ("{kind:은/는} {colour}인가요?", "{kind}의 색이 {colour}인가요?", "{kind:이/가} {colour:이라는/라는} 말이 맞나요?"),
         yes=("네, {kind:은/는} {colour}입니다.",),
         no=("아니요, {kind:은/는} {its_colour}입니다.", "아니요, {its_hue_kind}입니다."),
     ),
@@ -120,8 +120,8 @@ TEMPLATES: dict[str, Wording] = {
         says=("모두 {answer_counted}. {present:이/가} 있습니다.", "{present:이/가} 있으니 모두 {answer_counted}."), answer="number",
     ),
     "count.colour": Wording(
-        ("{ground} 위에 있는 것 가운데 {colour}은 몇 개인가요?", "{ground} 위에 {colour}인 것이 몇 개 있나요?"),
-        says=("{colour}은 {answer_counted}. 그림에는 {present:이/가} 있습니다.",), answer="number",
+        ("{ground} 위에 있는 것 가운데 {colour:은/는} 몇 개인가요?", "{ground} 위에 {colour}인 것이 몇 개 있나요?"),
+        says=("{colour:은/는} {answer_counted}. 그림에는 {present:이/가} 있습니다.",), answer="number",
     ),
     "count.size": Wording(
         ("{ground} 위에 있는 것 가운데 {size} 것은 몇 개인가요?", "{ground} 위에 {size} 것이 몇 개 있나요?"),
@@ -155,7 +155,7 @@ TEMPLATES: dict[str, Wording] = {
         no=("아니요, {kind:은/는} {kind2}의 {other_side}에 있습니다.",),
     ),
     "relation.next": Wording(
-        ("{kind}의 {side}으로 가장 가까이 있는 것은 무엇인가요?", "{kind}에서 {side}으로 가면 무엇이 처음 나오나요?"),
+        ("{kind}의 {side:으로/로} 가장 가까이 있는 것은 무엇인가요?", "{kind}에서 {side:으로/로} 가면 무엇이 처음 나오나요?"),
         says=("{kind}의 {side}에는 {answer:이/가} 있습니다.", "{answer}입니다."), answer="kind",
     ),
     "relation.between": Wording(

@@ -207,7 +207,8 @@ def _marked(views: Sequence[View], picture: int, number: int) -> _Found:
 def _mark(views: Sequence[View], found: _Found) -> int | None:
     if found is None:
         return None
-    view, (picture, thing) = views[found[0]], found
+    picture, thing = found
+    view = views[picture]
     return next((number for number, i in view.marks.items() if i == view.index(thing)), None)
 
 

@@ -55,7 +55,7 @@ class View:
 
     def height(self, thing: Thing) -> float:
         """Height of that box."""
-        x0, y0, x1, y1 = self.picture.boxes[self.index(thing)]
+        _, y0, _, y1 = self.picture.boxes[self.index(thing)]
         return float(y1 - y0) / self.size_px
 
     def point(self, thing: Thing) -> list[float]:
