@@ -1,0 +1,130 @@
+"""Decontamination: drops rows whose pictures are near ones of a held-out set, resized or re-encoded as they may be."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from annotated_types import Ge, Le
+from pydantic import field_validator
+
+from limbeck.duplicates import PICTURE_BYTES, picture_signature
+from limbeck.errors import SettingError
+from limbeck.pictures import Fault, decode
+from limbeck.records import column, columns
+from limbeck.stage import Decision, Filter, Reasons, Row, Run, settings
+
+_CHUNK = 4096
+
+
+@settings
+class HeldOut(Filter):
+    """Drops rows that show a picture of the held-out set, or nearly.
+
+    Every picture's perceptual hash and colours are compared with those of all held-out pictures; an exact hash of bytes
+    would miss a resize. The held-out set is one or more Parquet files; every picture in them counts, in whatever column
+    (bytes, the `Image` feature, or lists of them).
+    """
+
+    name: ClassVar = "held_out"
+    version: ClassVar = 1
+    reads: ClassVar = columns("images")
+    writes: ClassVar = (
+        column("held_out_bits", pa.int32()),  # difference of hashes from the nearest held-out picture, of 64
+        column("held_out_colour", pa.float32()),  # mean difference of colours from that picture, in [0, 1]
+    )
+    reasons: ClassVar = ("held_out_picture",)
+
+    against: tuple[str, ...]
+    """Parquet files, from the working directory. A digest of each one's contents is put behind its name (`FILE#DIGEST`), so
+    that another file is another setting; a build can be read when they are gone."""
+    max_bits: Annotated[int, Decision(), Ge(0), Le(64)] = 4
+    """Greatest difference of hashes, in bits, of the same picture."""
+    max_colour: Annotated[float, Decision(), Ge(0), Le(1)] = 0.04
+    """Greatest mean difference of colours of the same picture."""
+
+    @field_validator("against")
+    @classmethod
+    def _with_digest(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise SettingError("against is empty", expected="Parquet files with the held-out pictures")
+        return tuple(name if "#" in name else f"{name}#{_digest(name)}" for name in value)
+
+    @cached_property
+    def _signatures(self) -> np.ndarray:
+        """(N, PICTURE_BYTES) uint8 of the held-out pictures.
+
+        Raises:
+            SettingError: a file is gone or another one, or none holds a picture.
+        """
+        found: set[bytes] = set()
+        for name in self.against:
+            path, _, known = name.partition("#")
+            if (digest := _digest(path)) != known:
+                raise SettingError(f"{path} is not what it was", expected=f"contents {known}, found {digest}", where="held_out.against")
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=100):
+                    for row in batch.to_pylist():
+                        found.update(s for value in row.values() for s in map(_signature, _pictures(value)) if s)
+        if not found:
+            raise SettingError("no picture in the held-out files", where="held_out.against")
+        return np.frombuffer(b"".join(sorted(found)), np.uint8).reshape(-1, PICTURE_BYTES)
+
+    def score(self, rows: list[Row], run: Run) -> list[Row]:
+        """The distance of each row's nearest picture from the held-out ones; null without pictures."""
+        known: dict[bytes, tuple[int, float] | None] = {}
+        out = []
+        for row in rows:
+            near = []
+            for image in row["images"] or ():
+                if image not in known:
+                    signature = _signature(image)
+                    known[image] = None if signature is None else self._nearest(signature)
+                near += [known[image]] if known[image] else []
+            bits, colour = min(near, default=(None, None))
+            out.append({"held_out_bits": bits, "held_out_colour": colour})
+        return out
+
+    def _nearest(self, signature: bytes) -> tuple[int, float]:
+        """Hash difference and colour difference of the held-out picture that is nearest by both."""
+        own = np.frombuffer(signature, np.uint8)
+        best = (65, 1.0)
+        for start in range(0, len(self._signatures), _CHUNK):
+            others = self._signatures[start : start + _CHUNK]
+            bits = np.bitwise_count(others[:, :8] ^ own[:8]).sum(1)
+            colours = np.abs(others[:, 8:].astype(np.int16) - own[8:]).mean(1) / 255
+            nearest = int(np.lexsort((colours, bits))[0])
+            best = min(best, (int(bits[nearest]), float(colours[nearest])))
+        return best
+
+    def decide(self, row: Row) -> Reasons:
+        """Reasons against one row."""
+        bits, colour = row["held_out_bits"], row["held_out_colour"]
+        same = bits is not None and bits <= self.max_bits and np.float32(colour) <= np.float32(self.max_colour)
+        return ("held_out_picture",) if same else ()
+
+
+def _digest(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    except OSError as error:
+        raise SettingError(f"can't read {path}: {error.strerror}", where="held_out.against") from None
+
+
+def _pictures(value: Any) -> list[bytes]:
+    if isinstance(value, bytes):
+        return [value]
+    if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
+        return [value["bytes"]]
+    return [picture for part in value for picture in _pictures(part)] if isinstance(value, list) else []
+
+
+def _signature(image: bytes) -> bytes | None:
+    picture = decode(image)
+    return None if isinstance(picture, Fault) else picture_signature(picture)

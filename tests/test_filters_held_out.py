@@ -1,0 +1,90 @@
+"""Decontamination and repeats. Oracles: pictures resized and re-encoded by Pillow; rows doubled by hand."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+from question_rows import DirectRun, storybook
+
+from filters.held_out import HeldOut
+from filters.repeated_questions import RepeatedQuestions
+from limbeck.errors import SettingError
+from limbeck.pictures import png
+from limbeck.storybook import Scene, render
+from limbeck.turns import assistant, user
+
+PICTURES = [render(Scene.from_json(row["scene"]), 96).image for row in storybook(12, seed=41)]
+
+
+def resized(image, side, kind="JPEG"):
+    out = io.BytesIO()
+    Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC).save(out, kind, quality=85)
+    return out.getvalue()
+
+
+@pytest.fixture
+def held_out(tmp_path):
+    path = tmp_path / "test.parquet"
+    one = [{"bytes": png(PICTURES[0]), "path": None}, {"bytes": png(PICTURES[1]), "path": None}]
+    pq.write_table(pa.table({"image": [png(PICTURES[2]), None], "images": [one, []], "text": ["a", "b"]}), path)
+    return str(path)
+
+
+def test_held_out_pictures_are_found_however_they_were_saved(held_out):
+    stage = HeldOut(against=(held_out,))
+    rows = [{"id": str(i), "images": [resized(image, 64), png(PICTURES[9])]} for i, image in enumerate(PICTURES)]
+    rows.append({"id": "text", "images": []})
+    rows.append({"id": "broken", "images": [b"no picture"]})
+    scored = stage.score(rows, DirectRun())
+    assert [bool(stage.decide(out)) for out in scored] == [True] * 3 + [False] * 11
+    assert scored[-1] == {"held_out_bits": None, "held_out_colour": None}
+
+
+def test_another_file_is_another_setting(held_out, tmp_path):
+    first = HeldOut(against=(held_out,))
+    assert HeldOut(against=first.against) == first
+    pq.write_table(pa.table({"image": [png(PICTURES[5])]}), held_out)
+    assert HeldOut(against=(held_out,)) != first
+    for wrong in ((), (str(tmp_path / "none.parquet"),)):
+        with pytest.raises(ValidationError):
+            HeldOut(against=wrong)
+
+
+def test_a_build_is_read_without_its_held_out_file_and_not_made(held_out, tmp_path):
+    """Settings with a known digest are taken as they are; scoring looks at the file and refuses another one."""
+    first = HeldOut(against=(held_out,))
+    rows = [{"id": "a", "images": [png(PICTURES[0])]}]
+    pq.write_table(pa.table({"image": [png(PICTURES[5])]}), held_out)
+    with pytest.raises(SettingError, match="is not what it was"):
+        HeldOut(against=first.against).score(rows, DirectRun())
+    Path(held_out).unlink()
+    assert HeldOut(against=first.against) == first
+    with pytest.raises(SettingError, match="can't read"):
+        HeldOut(against=first.against).score(rows, DirectRun())
+    pq.write_table(pa.table({"text": ["no picture"]}), held_out)
+    with pytest.raises(SettingError, match="no picture"):
+        HeldOut(against=(held_out,)).score(rows, DirectRun())
+
+
+def test_repeats():
+    rows = [
+        {"id": "b", "messages": [user(0, "What is it?"), assistant("A.")], "images": [b"1"]},
+        {"id": "a", "messages": [user("what is it", 0), assistant("B.")], "images": [b"1"]},
+        {"id": "c", "messages": [user(0, "What is it?"), assistant("A.")], "images": [b"2"]},
+        {"id": "d", "messages": [user(0, "Who is it?"), assistant("A.")], "images": [b"1"]},
+        {"id": "e", "messages": [user("What is it?"), assistant("A.")], "images": None},
+    ]
+    for seed in range(4):
+        random.Random(seed).shuffle(rows)
+        scores = RepeatedQuestions().score(rows, DirectRun())
+        columns = {"asked": np.array([s["asked"] for s in scores], object), "id": np.array([r["id"] for r in rows], object)}
+        gone = RepeatedQuestions().decide_all(columns)["repeated"]
+        assert {row["id"] for row, drop in zip(rows, gone, strict=True) if drop} == {"b"}
