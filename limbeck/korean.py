@@ -114,6 +114,7 @@ _YES = re.compile(r"(네|예|넵|응|맞습니다|맞아요|맞다|그렇습니�
 _FOUR = re.compile(rf"네\s+(?:{'|'.join(sorted(set(COUNTERS.values()), key=len, reverse=True))})")
 _NO = re.compile(r"(아니요|아니오|아뇨|아닙니다|아니에요|아니|틀렸습니다|틀려요|그렇지\s*않)")
 _NEGATED = re.compile(r"없(습니다|어요|다|네요|고|는)|않(습니다|아요|다|네요|고|은)|아닙니다|아니에요|안\s+보")
+_UNSURE = re.compile(r"모르|알\s*수\s*없|말할\s*수\s*없|판단(할|하기)|확실(하지|치)\s*않|분명(하지|치)\s*않")
 _AFFIRMED = re.compile(r"있(습니다|어요|다|네요)|보입니다|보여요|맞습니다|맞아요")
 
 
@@ -133,6 +134,8 @@ def yes_no(text: str) -> bool | None:
     if _YES.match(text) and not _FOUR.match(text):
         return True
     first = re.split(r"[.!?\n]", text, maxsplit=1)[0]
+    if _UNSURE.search(first):
+        return None
     if _NEGATED.search(first):
         return False
     return True if _AFFIRMED.search(first) else None

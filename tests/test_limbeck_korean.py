@@ -49,7 +49,7 @@ def test_numerals_and_counters():
         ("네", True), ("네, 있습니다.", True), ("예.", True), ("응", True), ("맞습니다", True), ("네! 집이 없지 않습니다.", True),
         ("아니요", False), ("아니요, 고양이는 있습니다.", False), ("아뇨", False), ("아니오.", False), ("아닙니다.", False),
         ("고양이가 없습니다.", False), ("보이지 않아요", False), ("공이 보입니다", True), ("공이 있어요. 집은 없어요.", True),
-        ("", None), ("None", None), ("네 마리입니다.", None), ("예쁜 집입니다.", None), ("모르겠습니다.", None), ("네모난 집", None),
+        ("", None), ("None", None), ("네 마리입니다.", None), ("예쁜 집입니다.", None), ("모르겠습니다.", None), ("그림만으로는 알 수 없습니다.", None), ("네모난 집", None),
     ],
 )  # fmt: skip
 def test_yes_and_no(text, value):

@@ -114,9 +114,11 @@ def test_claims_know_their_sentence_and_it_looks_back():
 
 def test_reading_never_defaults_to_yes():
     """The texts that POPE's own script takes for yes, and some of its slips the other way."""
-    assert [yes_no(t, "en") for t in ("", "None", "NO", "Yes, and no other people.", "I can't tell", "The cat.")] == [
+    assert [yes_no(t, "en") for t in ("", "None", "NO", "Yes, and no other people.", "I can't see a cat", "The cat.")] == [
         None, False, False, True, False, None,
     ]  # fmt: skip
+    for unsure in ("I can't tell.", "It is hard to say.", "Not sure, but yes.", "I don't know.", "It cannot be determined."):
+        assert yes_no(unsure, "en") is None, unsure
     assert read("Red", "word", "colour", "en") == "red"
     assert read("red or blue", "word", "colour", "en") is None
     assert read("none", "word", "colour", "en") == NOTHING

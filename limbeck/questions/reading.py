@@ -20,6 +20,11 @@ NOTHING = "nothing"
 _YES = re.compile(r"(yes|yeah|yep|correct|true|indeed|sure)\b", re.IGNORECASE)
 _NO = re.compile(r"(no|nope|not|incorrect|false|none|there (is|are) no|there (isn['’]t|aren['’]t))\b", re.IGNORECASE)
 _NEGATED = re.compile(r"\b(no|not|none|never|without|cannot)\b|n['’]t\b", re.IGNORECASE)
+_UNSURE = re.compile(
+    r"\b(can(not|['’]?t| not)|could(n['’]?t| not)|hard to|impossible to|not able to|unable to) (be )?(tell|say|know|determine|determined|told|said|answer)\b"
+    r"|\b(don['’]?t|do not) know\b|\bnot (sure|certain|clear|possible)\b|\bunclear\b|\bno idea\b",
+    re.IGNORECASE,
+)
 _AFFIRMED = re.compile(r"^(there (is|are)|i (can )?see|it (is|does|has)|the \w+ (is|are|has)|a |an )", re.IGNORECASE)
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _NUMERALS = {"no": 0, "none": 0, "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
@@ -42,9 +47,11 @@ def yes_no(text: str, language: str) -> bool | None:
     text = text.strip(" \t\n\"'“”‘’([*")
     if _YES.match(text):
         return True
-    if _NO.match(text):
+    if _NO.match(text) and not _UNSURE.match(text):
         return False
     first = re.split(r"[.!?\n]", text, maxsplit=1)[0]
+    if _UNSURE.search(first):
+        return None
     if _NEGATED.search(first):
         return False
     return True if _AFFIRMED.match(first) else None
