@@ -2,11 +2,10 @@
 
     python benchmarks/motion_speed.py                    samples a second, with and without encoding, by layers and size
     python benchmarks/motion_speed.py --kernels          gain of a small shift by kernel and period
-    python benchmarks/motion_speed.py --device cuda --batch 64
+    python benchmarks/motion_gpu.py                      many clips at once on a GPU
 
 A sample is two inputs, one target and the forward flow. Both wall and processor time are given: on a machine that does
-other things, processor time is what compares. On a GPU the layers of a bank are kept on the device, and the bandwidth
-is the texels and pixels that have to move at least once.
+other things, processor time is what compares.
 """
 
 from __future__ import annotations
@@ -21,11 +20,9 @@ import torch
 
 from limbeck.motion.clip import film
 from limbeck.motion.curriculum import ClipSettings
-from limbeck.motion.pose import frame_times
-from limbeck.motion.render import Shot, build_scene, render
+from limbeck.motion.render import build_scene
 from limbeck.motion.row import arrays
 from limbeck.motion.sampling import draw_clip
-from limbeck.motion.truth import flow_between
 
 
 def settings(size_px: int, objects: int) -> ClipSettings:
@@ -58,30 +55,6 @@ def cpu(repeats: int, threads: int) -> None:
             if (size_px, objects) == (384, 11):
                 line(f"{name}: everything", *timed(lambda: film(build_scene(spec), 0, occlusion=False), repeats))  # noqa: B023
                 line(f"{name}: with all truth, encoded", *timed(lambda: arrays(film(scene, 64)), repeats))  # noqa: B023
-
-
-def gpu(device: str, batch: int, repeats: int) -> None:
-    specs = [draw_clip(settings(384, 11), "ordinary", seed) for seed in range(batch)]
-    scenes = [build_scene(spec, device=device) for spec in specs]
-    shots = []
-    for index, spec in enumerate(specs):
-        times = frame_times(spec)
-        shots += [Shot(index, times), Shot(index, times[1:], spec.gains[0])]
-
-    def work() -> None:
-        _, ids = render(scenes, shots)
-        for index, scene in enumerate(scenes):
-            one = [Shot(0, times) for times in np.split(frame_times(scene.clip), 2)]
-            flow_between(scene, *one, ids[3 * index : 3 * index + 1], occlusion=False)
-        torch.cuda.synchronize()
-
-    with torch.inference_mode():
-        wall, _ = timed(work, repeats)
-    texels = sum(canvas.coefficients.numel() for scene in scenes for canvas in scene.canvases)
-    moved = 4 * (3 * texels + batch * 384 * 384 * (3 * 3 + 2))
-    rate = moved / wall
-    name = torch.cuda.get_device_name(device)
-    print(f"{name}, batch {batch}: {batch / wall:.0f} samples a second, {rate / 1e9:.0f} GB/s")
 
 
 def kernels() -> None:
@@ -135,17 +108,13 @@ def kernels() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernels", action="store_true")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     if asked.kernels:
         kernels()
-    elif asked.device == "cpu":
-        cpu(asked.repeats, asked.threads)
     else:
-        gpu(asked.device, asked.batch, asked.repeats)
+        cpu(asked.repeats, asked.threads)
 
 
 if __name__ == "__main__":
