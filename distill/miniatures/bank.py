@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from limbeck.storybook import Scene, caption, render, sample_scene
+from limbeck.storybook.attributes import attributes
 from limbeck.storybook.scene import Split
 
 CHUNK = 500
@@ -28,6 +30,19 @@ class Bank:
     def captions(self) -> list[str]:
         """The caption of every picture."""
         return [caption(s) for s in self.scenes]
+
+    def pixels(self, device: str = "cpu") -> torch.Tensor:
+        """(N, 3, 64, 64) uint8, in the memory of a device."""
+        return channels_first(self.images).to(device)
+
+    def truth(self, device: str = "cpu") -> torch.Tensor:
+        """(N, len(FIELDS)) int64 class indices."""
+        return torch.tensor(np.stack([attributes(s) for s in self.scenes]), device=device)
+
+
+def channels_first(images: NDArray[np.uint8]) -> torch.Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, -1, 1)))
 
 
 def _chunk(job: tuple[int, Split, int, int]) -> tuple[NDArray[np.uint8], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.miniatures.bank import Bank
-from distill.miniatures.loop import fit
+from distill.miniatures.loop import Figures, fit
 from distill.miniatures.reader import augment
 from distill.miniatures.text import MAX_TOKENS, token_ids
 from limbeck.storybook import caption, sample_edit
-from limbeck.storybook.attributes import FIELDS, attributes
+from limbeck.storybook.attributes import FIELDS
 
 if TYPE_CHECKING:
     from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 WIDTH = 128
+EDITS = 4
+"""Edited captions kept for each scene, as negatives."""
 MEAN, STD = 0.5, 0.25
 
 
@@ -76,7 +79,7 @@ def normalise(x: torch.Tensor) -> torch.Tensor:
 
 def train(
     bank: Bank,
-    trips: NDArray[np.uint8],
+    trips: torch.Tensor,
     tokenizer: CLIPTokenizer,
     text: CLIPTextModel,
     work: Path,
@@ -84,6 +87,8 @@ def train(
     steps: int = 800,
     batch: int = 96,
     lr: float = 1.5e-3,
+    seconds: float = math.inf,
+    every: int = 250,
 ) -> CLIPModel:
     """Contrastive training in which each caption's own edits are among the negatives.
 
@@ -92,50 +97,65 @@ def train(
     vision tower over the first, slow part.
 
     Args:
-        bank: rendered training pictures; half of each batch comes from `trips` where there are any.
-        trips: (M, 64, 64, 3) uint8, round trips of the bank's first M pictures through the autoencoder.
+        bank: rendered training pictures.
+        trips: (M, 3, 64, 64) uint8, round trips of the bank's first M pictures, on the device to train on; half of each
+            batch.
         tokenizer: of the captions.
         text: a text encoder that has learnt to read; the text tower starts from it.
         work: folder of checkpoints.
         steps: optimiser steps.
         batch: pictures a step.
         lr: peak learning rate.
+        seconds: ends the run sooner.
+        every: steps between checkpoints.
     """
+    device = trips.device
     clip = build(len(tokenizer))
     clip.text_model.load_state_dict({k.removeprefix("text_model."): v for k, v in text.state_dict().items()})
-    lesson = _Lesson(clip)
-    truth = torch.tensor(np.stack([attributes(s) for s in bank.scenes]))
-    sizes = list(FIELDS.values())
+    lesson = _Lesson(clip).to(device)
+    pictures, truth, sizes = bank.pixels(device), bank.truth(device), list(FIELDS.values())
+    texts, captions = _texts_of(bank)
+    words = token_ids(tokenizer, captions).to(device)
+    target = torch.arange(batch, device=device)
 
-    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        n = batch // 2 if len(trips) else 0
-        a, b = np.sort(rng.integers(len(bank.images), size=batch - n)), rng.integers(max(1, len(trips)), size=n)
-        chosen = np.concatenate([a, b])
-        x = np.concatenate([bank.images[a], trips[b]]) if n else bank.images[a]
-        x = augment(torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, rng)
-        scenes = [bank.scenes[i] for i in chosen]
-        edited = [edit.apply(s) if (edit := sample_edit(rng, s)) else None for s in scenes]
-        texts = [caption(s) for s in scenes] + [caption(e) for e in edited if e]
-        pictures = clip.visual_projection(clip.vision_model(pixel_values=normalise(x)).pooler_output)
-        words = clip.text_projection(clip.text_model(input_ids=token_ids(tokenizer, texts)).pooler_output)
-        i, t = F.normalize(pictures, dim=-1), F.normalize(words, dim=-1)
-        logits = i @ t.T * clip.logit_scale.clamp(max=np.log(100)).exp()
+    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, Figures]:
+        chosen = np.concatenate(
+            [rng.integers(len(pictures), size=batch - batch // 2), rng.integers(len(trips), size=batch // 2)]
+        )
+        at = torch.from_numpy(chosen).to(device)
+        x = torch.cat([pictures[at[: batch - batch // 2]], trips[at[batch - batch // 2 :]]])
+        x = augment(x.float() / 255, rng)
+        # each scene's own caption, and that of one of its edits
+        said = np.concatenate([texts[chosen, 0], texts[chosen, 1 + rng.integers(EDITS)]])
+        i = clip.visual_projection(clip.vision_model(pixel_values=normalise(x)).pooler_output)
+        t = clip.text_projection(clip.text_model(input_ids=words[torch.from_numpy(said).to(device)]).pooler_output)
+        logits = F.normalize(i, dim=-1) @ F.normalize(t, dim=-1).T * clip.logit_scale.clamp(max=np.log(100)).exp()
         # captions that happen to be equal to one's own are no negatives
-        position = {text: k for k, text in reversed(list(enumerate(texts)))}
-        own = torch.tensor([position[text] for text in texts])
-        same = own[None, :] == own[: len(scenes), None]
-        same[torch.arange(len(scenes)), torch.arange(len(scenes))] = False
+        same = torch.from_numpy(said[None, :] == said[:batch, None]).to(device)
+        same[target, target] = False
         logits = logits.masked_fill(same, -1e4)
-        target = torch.arange(len(scenes))
-        contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits[:, : len(scenes)].T, target)) / 2
-        read = lesson.heads(pictures).split(sizes, dim=-1)
-        reading = torch.stack(
-            [F.cross_entropy(z, truth[chosen][:, k], ignore_index=-1) for k, z in enumerate(read)]
-        ).mean()
-        right = (logits.argmax(1) == target).float().mean().item()
-        return contrast + 2 * reading, {"right": round(right, 3), "reading": round(reading.item(), 3)}
+        contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits[:, :batch].T, target)) / 2
+        read = lesson.heads(i).split(sizes, dim=-1)
+        reading = torch.stack([F.cross_entropy(z, truth[at][:, k], ignore_index=-1) for k, z in enumerate(read)]).mean()
+        right = (logits.argmax(1) == target).float().mean()
+        return contrast + 2 * reading, {"right": right, "reading": reading.detach()}
 
-    return fit(lesson, loss, work, steps=steps, lr=lr, warmup=200, ema=0.998, weight_decay=0.05).clip
+    fitted = fit(
+        lesson, loss, work, steps=steps, lr=lr, seconds=seconds, every=every, warmup=200, ema=0.998, weight_decay=0.05
+    )
+    return fitted.clip
+
+
+def _texts_of(bank: Bank) -> tuple[NDArray[np.int64], list[str]]:
+    """Numbers of each scene's caption and of those after `EDITS` random edits of it, and the captions by number."""
+    rng, known = np.random.default_rng(5), dict[str, int]()
+    rows = []
+    for scene in bank.scenes:
+        edits = [sample_edit(rng, scene) for _ in range(EDITS)]
+        after = [edit and edit.apply(scene) for edit in edits]
+        said = [caption(scene), *(caption(e or scene) for e in after)]
+        rows.append([known.setdefault(text, len(known)) for text in said])
+    return np.array(rows), list(known)
 
 
 def save(folder: Path, clip: CLIPModel, tokenizer: CLIPTokenizer) -> None:
@@ -159,19 +179,3 @@ def save(folder: Path, clip: CLIPModel, tokenizer: CLIPTokenizer) -> None:
         "do_convert_rgb": True,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
-
-
-@torch.no_grad()
-def retrieval(clip: CLIPModel, tokenizer: CLIPTokenizer, bank: Bank, among: int = 100) -> float:
-    """How often the right caption comes first among `among` distinct ones, over the bank's pictures."""
-    clip.eval()
-    hits, groups = 0, len(bank.images) // among
-    for g in range(groups):
-        rows = slice(g * among, (g + 1) * among)
-        texts = [caption(s) for s in bank.scenes[rows]]
-        x = torch.from_numpy(np.ascontiguousarray(bank.images[rows])).permute(0, 3, 1, 2).float() / 255
-        i = clip.visual_projection(clip.vision_model(pixel_values=normalise(x)).pooler_output)
-        t = clip.text_projection(clip.text_model(input_ids=token_ids(tokenizer, texts)).pooler_output)
-        best = (F.normalize(i, dim=-1) @ F.normalize(t, dim=-1).T).argmax(1)
-        hits += sum(texts[int(k)] == texts[j] for j, k in enumerate(best))
-    return hits / (groups * among)

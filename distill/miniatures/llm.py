@@ -1,17 +1,27 @@
-"""`mini:llm`: a Llama of about 1M parameters that writes edit instructions for the storybook, as JSON."""
+"""`mini:llm`: a Llama of about 2M parameters that writes, as JSON, edit instructions and what the storybook shows."""
 
 from __future__ import annotations
 
 import json
+import math
+import multiprocessing
+import os
+import random
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 
-from distill.miniatures.loop import fit
+from distill.miniatures.loop import Figures, fit
 from limbeck.prompts import SHORT_EDIT, edit_answer, messages
+from limbeck.questions import teaching
+from limbeck.questions.context import TASKS, Task
 from limbeck.storybook import caption, parse_caption, parse_instruction, sample_edit, sample_scene
 from limbeck.storybook.edits import EDIT_TYPES, instruction
 from limbeck.storybook.grammar import words
@@ -46,23 +56,37 @@ def example(rng: np.random.Generator, split: Split = "train") -> tuple[str, str,
     return prompt, edit_answer(told, output), scene, type
 
 
+def written(rng: np.random.Generator, split: Split = "train") -> tuple[str, str, Scene, Task]:
+    """One prompt for a conversation, a description or reasoning about a random scene, and the answer to it.
+
+    Returns:
+        (user message, assistant message, scene, task).
+    """
+    scene = sample_scene(rng, split=split)
+    prompt, answer, task = teaching.example(scene, random.Random(int(rng.integers(2**32))))
+    return prompt, answer, scene, task
+
+
+def lesson(rng: np.random.Generator) -> tuple[str, str]:
+    """A prompt and its answer, of an edit or of a written type with equal chance."""
+    return (example if rng.random() < 0.5 else written)(rng)[:2]
+
+
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE of at most 640 tokens, trained on prompts and answers."""
+    """A byte-level BPE of at most 768 tokens, trained on prompts and answers."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     def corpus() -> Iterator[str]:
         rng = np.random.default_rng(0)
-        for _ in range(3000):
-            prompt, answer, *_ = example(rng)
-            yield prompt
-            yield answer
+        for _ in range(6000):
+            yield from lesson(rng)
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=640,
+        vocab_size=768,
         special_tokens=[PAD, END, USER, ASSISTANT, "<|system|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -74,18 +98,18 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build(vocab_size: int) -> LlamaForCausalLM:
-    """A fresh Llama: four layers of width 128."""
+    """A fresh Llama: five layers of width 160."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=vocab_size,
-            hidden_size=128,
-            intermediate_size=352,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=4,
-            max_position_embeddings=512,
+            hidden_size=160,
+            intermediate_size=432,
+            num_hidden_layers=5,
+            num_attention_heads=5,
+            num_key_value_heads=5,
+            max_position_embeddings=1024,
             tie_word_embeddings=True,
             pad_token_id=0,
             bos_token_id=None,
@@ -96,26 +120,101 @@ def build(vocab_size: int) -> LlamaForCausalLM:
     )
 
 
-def train(
-    tokenizer: PreTrainedTokenizerFast, work: Path, *, steps: int = 2000, batch: int = 24, lr: float = 3e-3
-) -> LlamaForCausalLM:
-    """Trains on answers only; prompts and padding carry no loss, the end token does."""
-    model = build(len(tokenizer))
+@dataclass(frozen=True)
+class Corpus:
+    """`ids` is (N, LONGEST) int16, prompts and answers padded on the right; `ends` is (N, 2): where each of both ends."""
 
-    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        pairs = [example(rng)[:2] for _ in range(batch)]
-        prompts = tokenizer([f"{USER}{p}{END}{ASSISTANT}" for p, _ in pairs], add_special_tokens=False).input_ids
-        answers = tokenizer([f"{a}{END}" for _, a in pairs], add_special_tokens=False).input_ids
-        width = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
-        ids = torch.zeros(batch, width, dtype=torch.long)
-        labels = torch.full((batch, width), -100)
-        for row, (p, a) in enumerate(zip(prompts, answers, strict=True)):
-            ids[row, : len(p) + len(a)] = torch.tensor(p + a)
-            labels[row, len(p) : len(p) + len(a)] = torch.tensor(a)
-        value = model(input_ids=ids, labels=labels).loss
+    ids: torch.Tensor
+    ends: torch.Tensor
+
+
+LONGEST = 320
+"""Longest prompt and answer together, in tokens; no example so far was longer."""
+_CHUNK = 1000
+
+
+def _chunk(job: tuple[int, int, str]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    from transformers import AutoTokenizer
+
+    index, n, folder = job
+    tokenizer, rng = AutoTokenizer.from_pretrained(folder), np.random.default_rng([7, index])
+    pairs = [lesson(rng) for _ in range(n)]
+    prompts = tokenizer([f"{USER}{p}{END}{ASSISTANT}" for p, _ in pairs], add_special_tokens=False).input_ids
+    answers = tokenizer([f"{a}{END}" for _, a in pairs], add_special_tokens=False).input_ids
+    ids, ends = np.zeros((n, LONGEST), np.int16), np.zeros((n, 2), np.int16)
+    for row, (p, a) in enumerate(zip(prompts, answers, strict=True)):
+        ids[row, : len(p) + len(a)], ends[row] = p + a, (len(p), len(p) + len(a))
+    return ids, ends
+
+
+def open_corpus(folder: Path, n: int, tokenizer: PreTrainedTokenizerFast) -> Corpus:
+    """Opens `n` lessons, writing them first where they are not there yet."""
+    cache = folder / f"lessons-{n}.npz"
+    if not cache.exists():
+        tokenizer.save_pretrained(folder / "tokenizer")
+        jobs = [(i, min(_CHUNK, n - i * _CHUNK), str(folder / "tokenizer")) for i in range(-(-n // _CHUNK))]
+        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+            parts = list(pool.map(_chunk, jobs))
+        np.savez(cache.with_suffix(".part.npz"), *(np.concatenate(part) for part in zip(*parts, strict=True)))
+        cache.with_suffix(".part.npz").rename(cache)
+    with np.load(cache) as found:
+        return Corpus(torch.from_numpy(found["arr_0"]), torch.from_numpy(found["arr_1"]))
+
+
+def train(
+    tokenizer: PreTrainedTokenizerFast,
+    corpus: Corpus,
+    work: Path,
+    *,
+    device: str = "cpu",
+    steps: int = 4000,
+    batch: int = 24,
+    lr: float = 3e-3,
+    seconds: float = math.inf,
+    every: int = 250,
+) -> LlamaForCausalLM:
+    """Trains on answers only; prompts and padding carry no loss, the end token does.
+
+    Args:
+        tokenizer: of the corpus.
+        corpus: lessons.
+        work: folder of checkpoints.
+        device: where to train.
+        steps: optimiser steps.
+        batch: lessons a step.
+        lr: peak learning rate.
+        seconds: ends the run sooner.
+        every: steps between checkpoints.
+    """
+    model = build(len(tokenizer)).to(device)
+    all_ids, all_ends, at = corpus.ids.to(device), corpus.ends.to(device), torch.arange(LONGEST, device=device)
+    longest = corpus.ends[:, 1].numpy()
+
+    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, Figures]:
+        chosen = rng.integers(len(longest), size=batch)
+        width = min(LONGEST, -(-int(longest[chosen].max()) // 16) * 16)
+        where = torch.from_numpy(chosen).to(device)
+        ids, ends, here = all_ids[where, :width].long(), all_ends[where], at[:width]
+        answered = (here >= ends[:, :1]) & (here < ends[:, 1:])
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=device != "cpu"):
+            logits = model(input_ids=ids).logits
+        target = ids.masked_fill(~answered, -100)[:, 1:]
+        value = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), target.flatten(), ignore_index=-100)
         return value, {"tokens": width}
 
-    return fit(model, loss, work, steps=steps, lr=lr, warmup=200, decay=0.3, ema=0.998, weight_decay=0.05)
+    return fit(
+        model,
+        loss,
+        work,
+        steps=steps,
+        lr=lr,
+        seconds=seconds,
+        every=every,
+        warmup=200,
+        decay=0.4,
+        ema=0.998,
+        weight_decay=0.05,
+    )
 
 
 def save(folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -124,7 +223,14 @@ def save(folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFa
 
     copy.deepcopy(model).half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    world = {"prompt_style": "short", "edit_types": list(EDIT_TYPES), "words": words(), "max_caption_chars": 300}
+    world = {
+        "prompt_style": "short",
+        "edit_types": list(EDIT_TYPES),
+        "visual_tasks": list(TASKS),
+        "languages": ["en"],
+        "words": words(),
+        "max_caption_chars": 300,
+    }
     (folder / "world.json").write_text(json.dumps(world, indent=1) + "\n")
 
 

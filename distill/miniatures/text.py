@@ -7,6 +7,7 @@ tokens the whole scene. It costs a minute, and the U-Net then finds the colour w
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from distill.miniatures.loop import fit
-from limbeck.storybook import caption, sample_scene
-from limbeck.storybook.attributes import FIELDS, attributes
+from distill.miniatures.bank import Bank
+from distill.miniatures.loop import Figures, fit
+from limbeck.storybook.attributes import FIELDS
 from limbeck.storybook.grammar import words
 
 if TYPE_CHECKING:
@@ -85,23 +86,41 @@ class _Reading(nn.Module):
 
 
 def teach_reading(
-    encoder: CLIPTextModel, tokenizer: CLIPTokenizer, work: Path, *, steps: int = 1500, batch: int = 64
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    bank: Bank,
+    work: Path,
+    *,
+    steps: int = 900,
+    batch: int = 64,
+    lr: float = 2e-3,
+    seconds: float = math.inf,
 ) -> CLIPTextModel:
-    """Trains the encoder until the end token and every padding token hold the whole scene, linearly readable."""
-    model = _Reading(encoder)
+    """Trains the encoder until the end token and every padding token hold the whole scene, linearly readable.
+
+    Args:
+        encoder: a fresh one, on the device to train on.
+        tokenizer: of the captions.
+        bank: training scenes; the pictures are not looked at.
+        work: folder of checkpoints.
+        steps: optimiser steps.
+        batch: captions a step.
+        lr: peak learning rate.
+        seconds: ends the run sooner.
+    """
+    device = encoder.device
+    model = _Reading(encoder).to(device)
     sizes = list(FIELDS.values())
+    ids, truth = token_ids(tokenizer, bank.captions).to(device), bank.truth(device)
 
-    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        scenes = [sample_scene(rng, split="train") for _ in range(batch)]
-        ids = token_ids(tokenizer, [caption(s) for s in scenes])
-        states = model.encoder(input_ids=ids).last_hidden_state
-        ended = ids == tokenizer.eos_token_id
-        truth = torch.tensor(np.stack([attributes(s) for s in scenes]))
+    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, Figures]:
+        chosen = torch.from_numpy(rng.integers(len(ids), size=batch)).to(device)
+        states = model.encoder(input_ids=ids[chosen]).last_hidden_state
+        ended = ids[chosen] == tokenizer.eos_token_id
         logits = model.heads(states[ended]).split(sizes, dim=-1)
-        target = truth[:, None].expand(-1, ids.shape[1], -1)[ended]
+        target = truth[chosen][:, None].expand(-1, ids.shape[1], -1)[ended]
         parts = [F.cross_entropy(x, target[:, i], ignore_index=-1) for i, x in enumerate(logits)]
-        seen = target >= 0
-        right = torch.stack([x.argmax(-1) == target[:, i] for i, x in enumerate(logits)], 1)[seen]
-        return torch.stack(parts).mean(), {"right": round(right.float().mean().item(), 4)}
+        right = torch.stack([x.argmax(-1) == target[:, i] for i, x in enumerate(logits)], 1)[target >= 0]
+        return torch.stack(parts).mean(), {"right": right.float().mean()}
 
-    return fit(model, loss, work, steps=steps, lr=2e-3, warmup=100, ema=0.99, every=500).encoder
+    return fit(model, loss, work, steps=steps, lr=lr, seconds=seconds, warmup=100, ema=0.99, every=500).encoder

@@ -1,13 +1,16 @@
 """`limbeck train-miniatures [NAME ...]`: trains the built-in models in order and measures them on held-out scenes.
 
-    text        the captions' tokenizer and text encoder            a minute
-    vae         the autoencoder                                     the decoder is polished after the U-Net has started
-    reader      the judge                                           needs vae
-    clip        the scorer                                          needs text, vae
+    bank        pictures of training scenes, rendered once
+    text        the captions' tokenizer and text encoder            needs bank
+    vae         the autoencoder                                     needs bank
+    decoder     its decoder, polished while the encoder stands still   needs vae
+    reader      the judge                                           needs decoder
+    clip        the scorer                                          needs text, decoder
     llm         the writer
-    diffusion   the painter                                         needs text, vae
+    diffusion   the painter                                         needs text, vae; exports with decoder
 
 Every step keeps its checkpoints in the work folder and goes on from them; what is finished is not trained again.
+Steps that don't need each other can run at the same time, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +19,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from distill.miniatures import clip as clip_
 from distill.miniatures import llm as llm_
@@ -30,24 +32,54 @@ from distill.miniatures import reader as reader_
 from distill.miniatures import text as text_
 from distill.miniatures import unet as unet_
 from distill.miniatures import vae as vae_
-from distill.miniatures.bank import Bank, open_bank
+from distill.miniatures.bank import Bank, channels_first, open_bank
 
 HOME = Path(__file__).parent.parent.parent / "limbeck" / "miniatures"
 WORK = Path(".cache/miniatures")
-NAMES = ("text", "vae", "reader", "clip", "llm", "diffusion")
-PICTURES, TRIPS = 40_000, 12_000
+NAMES = ("bank", "text", "vae", "decoder", "reader", "clip", "llm", "diffusion")
+TRIPS = 24_000
+
+PLANS: dict[str, dict[str, dict[str, Any]]] = {
+    "cpu": {"bank": {"pictures": 40_000}, "llm": {"lessons": 60_000}},
+    "cuda": {
+        "bank": {"pictures": 80_000},
+        "text": {"steps": 4000, "batch": 256},
+        "vae": {"steps": 30_000, "batch": 96, "seconds": 105, "every": 2000},
+        "decoder": {"steps": 30_000, "batch": 96, "seconds": 90, "every": 2000},
+        "reader": {"steps": 20_000, "batch": 256, "seconds": 80, "every": 2000},
+        "clip": {"steps": 20_000, "batch": 256, "seconds": 80, "every": 2000},
+        "llm": {"lessons": 400_000, "steps": 40_000, "batch": 192, "lr": 2e-3, "seconds": 340, "every": 2000},
+        "diffusion": {"steps": 40_000, "batch": 512, "seconds": 285, "every": 2000},
+    },
+}
+"""What each step does otherwise than by default, by kind of device. The limits in seconds are those under which the
+published weights were trained, with the steps that don't need each other at the same time on one GPU."""
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Where trainings read and write: `work` for banks and checkpoints, `home` for the finished folders."""
+    """Where and on what trainings work.
+
+    Attributes:
+        work: folder of banks and checkpoints.
+        home: folder of the finished models.
+        device: torch device; the first GPU by default, else the CPU.
+        plan: by step, settings that differ from the defaults; by default those of `PLANS` for the device.
+    """
 
     work: Path = WORK
     home: Path = HOME
+    device: str = field(default_factory=lambda: "cuda" if torch.cuda.is_available() else "cpu")
+    plan: dict[str, dict[str, Any]] | None = None
+
+    def settings(self, name: str, *without: str) -> dict[str, Any]:
+        """What the plan says of a step, but for some keys."""
+        plan = PLANS[torch.device(self.device).type] if self.plan is None else self.plan
+        return {key: value for key, value in plan.get(name, {}).items() if key not in without}
 
     def bank(self) -> Bank:
         """Training pictures."""
-        return open_bank(self.work, PICTURES)
+        return open_bank(self.work, self.settings("bank").get("pictures", 40_000))
 
     def held_out(self, n: int = 1000) -> Bank:
         """Pictures of test scenes, for figures only."""
@@ -57,51 +89,54 @@ class Shop:
         """Where the finished weights of a step lie, in the precision they were trained in."""
         return self.work / name / "final"
 
-    def vae(self) -> Any:
-        """The finished autoencoder."""
+    def vae(self, name: str = "vae") -> Any:
+        """The finished autoencoder; of `decoder`, the one with the polished decoder."""
         from diffusers import AutoencoderKL
 
-        return AutoencoderKL.from_pretrained(self.done("vae")).eval()
+        return AutoencoderKL.from_pretrained(self.done(name)).eval().to(self.device)
 
     def text(self) -> tuple[Any, Any]:
         """Tokenizer and the text encoder that has learnt to read."""
         from transformers import CLIPTextModel, CLIPTokenizer
 
-        return CLIPTokenizer.from_pretrained(self.done("text")), CLIPTextModel.from_pretrained(self.done("text"))
+        encoder = CLIPTextModel.from_pretrained(self.done("text")).to(self.device)
+        return CLIPTokenizer.from_pretrained(self.done("text")), encoder
 
-    def trips(self) -> NDArray[np.uint8]:
-        """Round trips of the first pictures of the bank through the autoencoder."""
-        cache = self.work / "trips.npy"
-        if not cache.exists():
-            np.save(cache, vae_.round_trip(self.vae(), self.bank().images[:TRIPS]))
-        return np.load(cache, mmap_mode="r")
+    def trips(self) -> torch.Tensor:
+        """(TRIPS, 3, 64, 64) uint8, round trips of the first pictures of the bank through the autoencoder."""
+        return channels_first(np.load(self.work / "trips.npy")).to(self.device)
 
 
 def train_text(shop: Shop) -> None:
     """Tokenizer and text encoder."""
     tokenizer = text_.build_tokenizer()
-    encoder = text_.teach_reading(text_.build_text_encoder(len(tokenizer)), tokenizer, shop.work / "text", steps=900)
+    encoder = text_.build_text_encoder(len(tokenizer)).to(shop.device)
+    encoder = text_.teach_reading(encoder, tokenizer, shop.bank(), shop.work / "text", **shop.settings("text"))
     encoder.save_pretrained(shop.done("text"))
     tokenizer.save_pretrained(shop.done("text"))
 
 
 def train_vae(shop: Shop) -> None:
     """The autoencoder; its `scaling_factor` makes the training latents' standard deviation one."""
-    bank = shop.bank()
-    vae = vae_.train(bank, shop.work / "vae")
-    with torch.no_grad():
-        latents = torch.cat(
-            [vae.encode(vae_.pixels(bank.images[i : i + 100])).latent_dist.mode() for i in range(0, 2000, 100)]
-        )
-    vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
+    x = shop.bank().pixels(shop.device)
+    vae = vae_.train(x, shop.work / "vae", **shop.settings("vae"))
+    vae.register_to_config(scaling_factor=round(1 / unet_.latents_of(vae, x[:2000]).std().item(), 4))
     vae.save_pretrained(shop.done("vae"))
+
+
+def train_decoder(shop: Shop) -> None:
+    """The decoder once more, with the encoder as it is."""
+    bank = shop.bank()
+    vae = vae_.polish_decoder(shop.vae(), bank.pixels(shop.device), shop.work / "decoder", **shop.settings("decoder"))
+    vae.save_pretrained(shop.done("decoder"))
+    np.save(shop.work / "trips.npy", vae_.round_trip(vae, bank.images[:TRIPS], batch=200))
 
 
 def train_reader(shop: Shop) -> None:
     """The judge."""
     from safetensors.torch import save_file
 
-    model = reader_.train(shop.bank(), shop.trips(), shop.work / "reader")
+    model = reader_.train(shop.bank(), shop.trips(), shop.work / "reader", **shop.settings("reader"))
     folder = shop.home / "reader"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
@@ -113,22 +148,24 @@ def train_reader(shop: Shop) -> None:
 def train_clip(shop: Shop) -> None:
     """The scorer."""
     tokenizer, text = shop.text()
-    model = clip_.train(shop.bank(), shop.trips(), tokenizer, text, shop.work / "clip")
+    model = clip_.train(shop.bank(), shop.trips(), tokenizer, text, shop.work / "clip", **shop.settings("clip"))
     clip_.save(shop.home / "clip", model, tokenizer)
 
 
 def train_llm(shop: Shop) -> None:
     """The writer."""
-    tokenizer = llm_.build_tokenizer()
-    llm_.save(shop.home / "llm", llm_.train(tokenizer, shop.work / "llm"), tokenizer)
+    tokenizer, work = llm_.build_tokenizer(), shop.work / "llm"
+    corpus = llm_.open_corpus(work, shop.settings("llm").get("lessons", 60_000), tokenizer)
+    model = llm_.train(tokenizer, corpus, work, device=shop.device, **shop.settings("llm", "lessons"))
+    llm_.save(shop.home / "llm", model, tokenizer)
 
 
 def train_diffusion(shop: Shop) -> None:
     """The painter, from the finished autoencoder and text encoder."""
     tokenizer, text = shop.text()
-    vae, bank = shop.vae(), shop.bank()
-    latents = unet_.latents_of(vae, bank, shop.work / "latents.npy") * vae.config.scaling_factor
-    unet_.train(bank, latents, tokenizer, text, shop.work / "diffusion")
+    bank = shop.bank()
+    latents = unet_.latents_of(shop.vae(), bank.pixels(shop.device))
+    unet_.train(bank, latents, tokenizer, text, shop.work / "diffusion", **shop.settings("diffusion"))
     export_diffusion(shop)
 
 
@@ -136,16 +173,19 @@ def export_diffusion(shop: Shop) -> None:
     """Writes the pipeline folder from the newest checkpoint's average, finished or not."""
     tokenizer, text = shop.text()
     pair = unet_.Pair(unet_.build(), text)
-    pair.load_state_dict(torch.load(shop.work / "diffusion" / "checkpoint.pt", weights_only=True)["average"])
+    state = torch.load(shop.work / "diffusion" / "checkpoint.pt", weights_only=True, map_location="cpu")
+    pair.load_state_dict(state["average"])
     folder = shop.home / "diffusion"
     shutil.rmtree(folder, ignore_errors=True)
-    unet_.save_pipeline(folder, shop.vae(), pair, tokenizer)
+    unet_.save_pipeline(folder, shop.vae("decoder" if shop.done("decoder").exists() else "vae"), pair, tokenizer)
     unet_.write_world(folder)
 
 
-STEPS: dict[str, Callable[[Shop], None]] = {
+STEPS: dict[str, Callable[[Shop], Any]] = {
+    "bank": Shop.bank,
     "text": train_text,
     "vae": train_vae,
+    "decoder": train_decoder,
     "reader": train_reader,
     "clip": train_clip,
     "llm": train_llm,

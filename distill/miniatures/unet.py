@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from distill.miniatures.bank import Bank
-from distill.miniatures.loop import fit
+from distill.miniatures.loop import Figures, fit
 from distill.miniatures.text import token_ids
 from distill.miniatures.vae import LATENT_CHANNELS, pixels
 
@@ -55,15 +56,19 @@ def scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def latents_of(vae: AutoencoderKL, bank: Bank, cache: Path, batch: int = 100) -> torch.Tensor:
-    """(N, 16, 8, 8) float32, unscaled modes of every picture of the bank; kept on disk."""
-    if cache.exists():
-        return torch.from_numpy(np.load(cache)).float()
-    parts = []
-    for i in range(0, len(bank.images), batch):
-        parts.append(vae.encode(pixels(bank.images[i : i + batch])).latent_dist.mode().half().numpy())
-    np.save(cache, np.concatenate(parts))
-    return torch.from_numpy(np.concatenate(parts)).float()
+def latents_of(vae: AutoencoderKL, x: torch.Tensor, batch: int = 100) -> torch.Tensor:
+    """Scaled latents of pictures.
+
+    Args:
+        vae: finished, on the pictures' device.
+        x: (N, 3, 64, 64) uint8.
+        batch: pictures at a time.
+
+    Returns:
+        (N, 16, 8, 8) float32, modes times the scaling factor.
+    """
+    parts = [vae.encode(pixels(x[i : i + batch])).latent_dist.mode() for i in range(0, len(x), batch)]
+    return torch.cat(parts) * vae.config.scaling_factor
 
 
 class Pair(nn.Module):
@@ -86,12 +91,15 @@ def train(
     lr: float = 1e-3,
     uncaptioned: float = 0.1,
     decay: float = 0.4,
+    ema: float = 0.9995,
+    seconds: float = math.inf,
+    every: int = 250,
 ) -> Pair:
     """Trains on scaled latents with the mean squared error of v.
 
     Args:
         bank: pictures and scenes; only the captions are read here.
-        latents: (N, 16, 8, 8), already multiplied by the scaling factor.
+        latents: (N, 16, 8, 8), already multiplied by the scaling factor, on the device to train on.
         tokenizer: of the captions.
         text: the text encoder, which has learnt to read.
         work: folder of checkpoints.
@@ -100,26 +108,31 @@ def train(
         lr: peak learning rate.
         uncaptioned: share of captions replaced by the empty one, for classifier-free guidance.
         decay: share of the run over which the rate falls to zero.
+        ema: decay of the moving average.
+        seconds: ends the run sooner.
+        every: steps between checkpoints.
     """
-    model = Pair(build(), text)
-    ids = token_ids(tokenizer, bank.captions).to(torch.int32)
-    empty = token_ids(tokenizer, [""]).to(torch.int32)[0]
-    alphas = scheduler().alphas_cumprod
+    device = latents.device
+    model = Pair(build(), text).to(device)
+    ids = token_ids(tokenizer, bank.captions).to(device)
+    empty = token_ids(tokenizer, [""])[0].to(device)
+    alphas = scheduler().alphas_cumprod.to(device)
 
-    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        chosen = torch.from_numpy(rng.integers(len(latents), size=batch))
-        x0, tokens = latents[chosen], ids[chosen].long()
-        tokens[torch.from_numpy(rng.random(batch) < uncaptioned)] = empty.long()
+    def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, Figures]:
+        chosen = torch.from_numpy(rng.integers(len(latents), size=batch)).to(device)
+        bare = torch.from_numpy(rng.random(batch) < uncaptioned).to(device)
         # one timestep in each of `batch` equal strata: the same mean with less variance
-        t = torch.from_numpy(((np.arange(batch) + rng.random(batch)) / batch * 1000).astype(np.int64))
+        t = torch.from_numpy(((np.arange(batch) + rng.random(batch)) / batch * 1000).astype(np.int64)).to(device)
+        x0, tokens = latents[chosen], torch.where(bare[:, None], empty, ids[chosen])
         a = alphas[t].view(-1, 1, 1, 1)
         noise = torch.randn_like(x0)
         noisy, v = a.sqrt() * x0 + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * x0
-        states = model.text(input_ids=tokens).last_hidden_state
-        out = model.unet(noisy, t, encoder_hidden_states=states).sample
-        return F.mse_loss(out, v), {}
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            states = model.text(input_ids=tokens).last_hidden_state
+            out = model.unet(noisy, t, encoder_hidden_states=states).sample
+        return F.mse_loss(out.float(), v), {}
 
-    average = fit(model, loss, work, steps=steps, lr=lr, warmup=300, decay=decay, ema=0.9995)
+    average = fit(model, loss, work, steps=steps, lr=lr, seconds=seconds, every=every, warmup=300, decay=decay, ema=ema)
     assert isinstance(average, Pair)
     return average
 
