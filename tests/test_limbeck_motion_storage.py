@@ -4,12 +4,14 @@ Oracles: equality of bytes; the .flo layout written out by hand; the corner conv
 """
 
 import io
+import json
 import pickle
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.ndimage
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -17,11 +19,13 @@ from torch.utils.data import DataLoader
 from limbeck.motion.clip import make_clip
 from limbeck.motion.curriculum import SUBSETS, ClipSettings
 from limbeck.motion.exports import flo_bytes, read_flo, write_flo, write_oh2018, write_tap
+from limbeck.motion.motions import Translation
 from limbeck.motion.row import arrays, labels
 from limbeck.motion.sampling import draw_clip
-from limbeck.motion.spec import ClipSpec
+from limbeck.motion.spec import ClipSpec, Gain, Layer, Noise
 from limbeck.motion.storage import decode, decode_part, encode
 from limbeck.motion.stream import ClipStream
+from limbeck.motion.waveforms import Ramp
 from limbeck.records import ARRAY
 
 SETTINGS = ClipSettings(
@@ -134,8 +138,10 @@ def test_exports_write_what_their_readers_expect(tmp_path):
     names = sorted(str(file.relative_to(tmp_path / "oh")) for file in (tmp_path / "oh").rglob("*.*"))
     folders = (("amplified", "png"), ("frameA", "png"), ("frameB", "png"), ("frameC", "png"), ("meta", "json"))
     assert names == [f"{folder}/00000{i}.{end}" for folder, end in folders for i in (0, 1)] + ["train_mf.txt"]
-    alphas = [float(line) for line in (tmp_path / "oh" / "train_mf.txt").read_text().split()]
-    assert alphas == [spec.gains[0].gain_total - 1 for spec in SPECS[:2]]
+    factors = [float(line) for line in (tmp_path / "oh" / "train_mf.txt").read_text().split()]
+    assert factors == [spec.gains[0].gain_total for spec in SPECS[:2]]
+    meta = json.loads((tmp_path / "oh" / "meta" / "000001.json").read_text())
+    assert meta["amplification_factor"] == meta["gain_total"] == meta["alpha"] + 1 == factors[1]
     shown = {name: np.asarray(Image.open(tmp_path / "oh" / name / "000000.png")) / 255 for name, _ in folders[:4]}
     clean = clips[0].clean.permute(0, 2, 3, 1).numpy()
     factor, offset = (np.array(part) for part in SPECS[0].perturbation)
@@ -160,6 +166,25 @@ def test_exports_write_what_their_readers_expect(tmp_path):
     assert entry["occluded"].dtype == bool
     pixels = entry["points"] * np.array([40, 32]) - 0.5
     assert np.allclose(pixels, clips[0].tracks.points, atol=1e-5)
+
+
+def test_the_factor_of_oh2018_is_what_its_training_code_multiplies_by(tmp_path):
+    """Their manipulator, shape B + (factor - 1) (shape B - shape A), on the exact shape: the object's position."""
+    motion = Translation(amplitude_px=0.5, direction_rad=0.0, waveform=Ramp(duration_s=1 / 30))
+    layer = Layer(texture=Noise(seed=1, finest_px=8), motions=(motion,))
+    spec = ClipSpec(width_px=48, height_px=40, frames=2, layers=(layer,), gains=(Gain(gain_total=3.0),))
+    write_oh2018([make_clip(spec, tracks=0)], tmp_path)
+    factor = float((tmp_path / "train_mf.txt").read_text())
+    at_a, at_b = 0.0, 0.5
+    shown_px = at_b + (factor - 1) * (at_b - at_a)
+    a, amplified = (
+        np.asarray(Image.open(tmp_path / name / "000000.png"), float)[..., 1] for name in ("frameA", "amplified")
+    )
+    errors = {
+        shift: np.abs(scipy.ndimage.shift(a, (0, shift), mode="nearest") - amplified)[:, 8:-8].mean()
+        for shift in (0.5, 1.0, 1.5, 2.0)
+    }
+    assert min(errors, key=errors.get) == shown_px == 1.5
 
 
 def test_a_clip_without_a_second_frame_or_a_gain_is_no_triplet(tmp_path):

@@ -1,8 +1,9 @@
-"""Triplets of Oh et al. 2018 for deep_motion_mag's training code: 8 bits a colour, dithered; alpha = gain_total - 1.
+"""Triplets of Oh et al. 2018 for deep_motion_mag's training code: 8 bits a colour, dithered; its factor is gain_total.
 
     frameA, frameB, frameC      first frame; the second with changed colours; the second
     amplified                   the magnified second frame, with frameB's colours
-    train_mf.txt                alpha, a line for each clip; meta/ has it as JSON with the whole specification
+    train_mf.txt                the factor, a line for each clip; meta/ has it as JSON with the whole specification, and
+                                alpha = gain_total - 1 for ports that add alpha times the difference on top
 
 Of clips with more than two frames the first two are taken, of several gains the first. The frames are rendered from
 the specifications, without noise: that code adds its own.

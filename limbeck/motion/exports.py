@@ -1,7 +1,7 @@
 """Clips for programs that already exist. Each format states what it loses.
 
-oh2018  three frames, a magnified one and alpha, as deep_motion_mag's training code reads them.
-        8 bits a colour; of longer clips the first two frames; alpha = gain_total - 1
+oh2018  three frames, a magnified one and its factor, as deep_motion_mag's training code reads them.
+        8 bits a colour; of longer clips the first two frames; its factor is gain_total (see below)
 flo     Middlebury flow files. float32: 1e-9 px at 0.01 px, 2e-6 px at 30 px. No mask: occluded flow is in it
 tap     TAP-Vid tracks. float32 positions: 3e-5 px at 384 px; the origin is a corner, not a centre (+0.5)
 """
@@ -24,15 +24,17 @@ _FLO_TAG = np.float32(202021.25)
 
 
 def write_oh2018(clips: Iterable[Clip], folder: Path) -> int:
-    """frameA, frameB, frameC, amplified (PNG), train_mf.txt (alpha a line) and meta/ (JSON), numbered from 0.
+    """frameA, frameB, frameC, amplified (PNG), train_mf.txt (a factor a line) and meta/ (JSON), numbered from 0.
 
     A is the first frame, C the second in clean colours, B the second with the clip's colour
     perturbation, amplified the magnified second frame, which carries B's perturbation. No noise: that
     training code adds its own. Its 8 bits are dithered, as the paper's are.
 
-    Source: Oh et al. 2018, section 4; layout of 12dmodel/deep_motion_mag. There the output is
-    B + (alpha - 1)(B - A), or (1 + alpha) in the equation; here alpha is gain_total - 1, and
-    gain_total is in the metadata.
+    Convention: the factor is `gain_total`, as 12dmodel/deep_motion_mag reads it: its manipulator gives
+    `B + (factor - 1) * (B - A)`, so that a displacement d comes out as factor * d. A port that computes
+    `B + alpha * (B - A)`, as the paper writes it, wants `alpha`, which is `gain_total - 1` and stands in meta/.
+
+    Source: Oh et al. 2018, section 4; layout and `modules.res_manipulator` of 12dmodel/deep_motion_mag.
 
     Raises:
         SettingError: a clip of one frame, or without a gain.
@@ -40,7 +42,7 @@ def write_oh2018(clips: Iterable[Clip], folder: Path) -> int:
     folder = Path(folder)
     for name in ("frameA", "frameB", "frameC", "amplified", "meta"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    alphas = []
+    factors = []
     for number, clip in enumerate(clips):
         spec = clip.spec
         if spec.frames < 2 or not spec.gains:
@@ -58,11 +60,14 @@ def write_oh2018(clips: Iterable[Clip], folder: Path) -> int:
             steps = quantise(picture[None], spec.sensor, draw=f"oh2018.{name}")[0]
             (folder / name / f"{number:06d}.png").write_bytes(to_png(steps.permute(1, 2, 0).cpu().numpy(), 1))
         gain = spec.gains[0].gain_total
-        alphas.append(gain - 1)
-        facts = {"amplification_factor": gain - 1, "gain_total": gain, "spec": json.loads(spec.model_dump_json())}
+        factors.append(gain)
+        facts = {
+            "amplification_factor": gain, "gain_total": gain, "alpha": gain - 1,
+            "spec": json.loads(spec.model_dump_json()),
+        }  # fmt: skip
         (folder / "meta" / f"{number:06d}.json").write_text(json.dumps(facts))
-    (folder / "train_mf.txt").write_text("".join(f"{alpha!r}\n" for alpha in alphas))
-    return len(alphas)
+    (folder / "train_mf.txt").write_text("".join(f"{factor!r}\n" for factor in factors))
+    return len(factors)
 
 
 def write_flo(flows: Iterable[tuple[np.ndarray, np.ndarray]], folder: Path) -> int:
