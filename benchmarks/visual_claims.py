@@ -2,8 +2,9 @@
 
     python benchmarks/visual_claims.py
 
-Labels were written before the extractor was run on them. It was then mended on every other answer; the rest, untouched,
-give its figures.
+Labels were written before the extractor was run on them. It was mended on every other answer first ("first half"); what
+it found in the others, unseen till then, is in docs/LOG.md. Since then it was mended on those too: these figures say that
+nothing got worse, not how it reads what nobody has labelled.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from claims_read import labelled, reading
 
 if __name__ == "__main__":
     print(f"{'':22}{'answers':>8}{'claims':>8}{'recall':>8}{'precision':>11}")
-    for name, tuned in (("untouched", (False,)), ("mended on", (True,)), ("all", (True, False))):
+    for name, tuned in (("first half", (True,)), ("second half", (False,)), ("all", (True, False))):
         for languages in (("en",), ("ko",), ("en", "ko")):
             chosen = [a for a in labelled() if a.language in languages and a.tuned in tuned]
             found = reading(chosen)

@@ -20,6 +20,7 @@ from limbeck.questions.claims_english_words import (
     COLOURS,
     COPULAS,
     DETERMINERS,
+    EXCEPTIONS,
     GONE,
     HEDGES,
     INVERTED,
@@ -106,7 +107,7 @@ class _Sentence:
         out: list[bool] = []
         clause: list[str] = []
         for word in (*self.words, ";"):
-            if word in BREAKS and clause:
+            if clause and (word in BREAKS or (word == "," and clause[0] in BREAKS)):
                 out += [bool(HEDGES.intersection(clause))] * len(clause)
                 clause = []
             clause.append(word)
@@ -143,6 +144,8 @@ class _Sentence:
             self._gone()
         elif word in NEGATIONS:
             self.negated = True
+        elif word in EXCEPTIONS:
+            self.negated = self.denied = False
         elif word in COPULAS:
             self._copula()
         elif word in DETERMINERS:
@@ -162,7 +165,9 @@ class _Sentence:
 
     def _copula(self) -> None:
         self._end_predicate()
-        self.subjects, self.copula, self.objects = list(self.group), True, True
+        if self.both and len(self.group) < 2:
+            self.group, self.both = self.named[-2:] or self.group, False  # "... and ...: both are red"
+        self.subjects, self.copula, self.objects, self.adjacent = list(self.group), True, True, False
         self.first_subjects = self.first_subjects or list(self.group)
         self.equating = self.thing is not None and self.group == [ANYTHING]
 
@@ -186,6 +191,9 @@ class _Sentence:
         else:
             self.fresh = False
         self.denied = False
+        if word == ":" and self.adjacent and following not in DETERMINERS:  # "it is a cat: small and brown"
+            self.subjects, self.copula = list(self.group), True
+        self.adjacent = self.adjacent and word in ("and", ",", "or")
         self.joined = word in ("and", ",", "or") and self.adjacent and not self.objects
         self.objects = self.objects and word == "or"
 
@@ -206,7 +214,8 @@ class _Sentence:
             self._say("more", "", {}, other=second, value=first, negated=self.negated)
             self.number = None
         else:
-            subjects = self.subjects if self.copula and self.subjects else self.group
+            goes_on = i and self.words[i - 1] in ("and", "or", "but")  # "left of the house and right of the ball"
+            subjects = self.subjects if (self.copula or goes_on) and self.subjects else self.group
             self._end_predicate()
             self.subjects = [] if self._inverted(i) else list(subjects)
             self.relation, self.objects = "_".join([what, *rest]), True

@@ -26,7 +26,7 @@ SETTINGS = {
     "lake": ("ground", "water"), "day": ("time", "day"), "daytime": ("time", "day"), "daylight": ("time", "day"),
     "sunset": ("time", "sunset"), "evening": ("time", "sunset"), "dusk": ("time", "sunset"), "night": ("time", "night"), "nighttime": ("time", "night"),
     "clear": ("weather", "clear"), "cloudy": ("weather", "cloudy"), "overcast": ("weather", "cloudy"),
-    "rain": ("weather", "rainy"), "rainy": ("weather", "rainy"), "raining": ("weather", "rainy"), "raindrops": ("weather", "rainy"),
+    "rain": ("weather", "rainy"), "rainy": ("weather", "rainy"), "raining": ("weather", "rainy"), "rains": ("weather", "rainy"), "raindrops": ("weather", "rainy"),
 }  # fmt: skip
 PHRASES = [  # longest first; what is put in their place is one word
     (r"(number|marked( with)?( the number)?) \d+", " "),
@@ -59,6 +59,7 @@ NEGATIONS = frozenset(["no", "not", "without", "never", "neither", "nor"])
 BREAKS = frozenset([";", ":", "so", "because", "since", "but", "while", "though", "although"])
 CLAUSE = frozenset([",", "and", "which", "that", "with", "or"]) | BREAKS
 NOBODY = frozenset(["nothing", "none"])
+EXCEPTIONS = frozenset(["except", "besides", "apart"])
 GONE = frozenset(["missing", "absent", "gone", "hidden", "nowhere"])
 PARTS = frozenset(["walls", "wall", "hull", "petals", "leaves", "fur", "coat", "body", "cap"])
 INVERTED = frozenset(["is", "are", "stands", "stand", "sits", "sit", "lies", "lie", "there", "you", "we", "one", "i", "floats", "grows"])

@@ -26,7 +26,7 @@ _SETTINGS = {
     ("time", "night"): "밤|한밤", ("weather", "clear"): "맑은|맑음|맑습니다|맑고|맑아요|맑다", ("weather", "rainy"): "비|빗방울",
     ("weather", "cloudy"): "흐린|흐림|흐립니다|흐리고|흐려요|흐리다",
 }  # fmt: skip
-_PARTICLE = r"(?P<p>은|는|이|가|을|를|과|와|의|에는|에서|에|도|만|인|이고|이며|이나|나|보다|까지|입니다|이에요|예요|이다|로|으로|이라고|라고|한테|처럼|들이|들은|들|이지만)?"
+_PARTICLE = r"(?P<p>은|는|이|가|을|를|과|와|의|에는|에서|에|도|만|인|이고|이며|이나|나|보다|까지|입니다|이에요|예요|이다|로|으로|이라고|라고|한테|처럼|뿐입니다|뿐이다|뿐이에요|들이|들은|들|이지만)?"
 _HEDGE = re.compile(r"것 같|수도 있|아마|[을를]지도|만약|라면|다면|상상|듯하|겠")
 _VERB_NO = re.compile(r"없|않|아니|아닌|아닙|아뇨|못")
 _GOES_ON = re.compile(
@@ -50,6 +50,7 @@ _HUES, _SPOTS, _SETS = _table(_COLOURS), _table(_PLACES), _table(_SETTINGS)
 def claims_of(text: str) -> list[Claim]:
     """The claims of a Korean text, in order."""
     text = re.sub(r"[\[(][\d.,\s-]+[\])]", " ", text).replace("해 질 녘", "해질녘").replace("해질 녘", "해질녘")
+    text = re.sub(r"눈(으로 덮|이 쌓)", r"눈밭 \1", text)
     claims: list[Claim] = []
     topic: list[str] = []
     sentences = [s for s in re.findall(r"[^.!?\n]+[.!?\n]?", text) if s.strip(" .!?\n")]
@@ -64,13 +65,21 @@ def claims_of(text: str) -> list[Claim]:
     return claims
 
 
-def _clauses(sentence: str) -> list[list[str]]:
+class _Word(str):
+    """A word; `pause` where a comma follows it."""
+
+    pause = False
+
+
+def _clauses(sentence: str) -> list[list[_Word]]:
     """Words of each clause; a clause ends with a verb that goes on (-고, -며, -지만, -으니, -서, -면, 아니라)."""
-    clauses: list[list[str]] = [[]]
+    clauses: list[list[_Word]] = [[]]
     for word in re.findall(r"[가-힣A-Za-z0-9]+|,", sentence):
         last = clauses[-1]
+        if word == "," and last:
+            last[-1].pause = True
         if word != ",":
-            last.append(word)
+            last.append(_Word(word))
             if _GOES_ON.search(word):
                 clauses.append([])
         elif last and (
@@ -98,7 +107,7 @@ class _Clause:
         topic: what the next clause speaks of where it names nothing.
     """
 
-    def __init__(self, words: list[str], topic: list[str]) -> None:
+    def __init__(self, words: list[_Word], topic: list[str]) -> None:
         self.words, self.topic = words, topic
         self.things: list[tuple[str, dict[str, str], str]] = []  # kind, attributes, particle
         self.claims: list[Claim] = []
@@ -113,7 +122,7 @@ class _Clause:
     def _read(self) -> None:
         negated = bool(_VERB_NO.search(" ".join(self.words[-2:])))
         for i, word in enumerate(self.words):
-            self._take(word, self.words[i - 1] if i else "", self.words[i + 1] if i + 1 < len(self.words) else "", negated)
+            self._take(i, word, self.words[i - 1] if i else _Word(), self.words[i + 1] if i + 1 < len(self.words) else "", negated)
         self._close(negated)
         subjects = self._subjects()
         if subjects and subjects != [ANYTHING]:
@@ -121,7 +130,7 @@ class _Clause:
         elif self.things:
             self.topic = [self.things[-1][0]]
 
-    def _take(self, word: str, before: str, following: str, negated: bool) -> None:
+    def _take(self, i: int, word: str, before: _Word, following: str, negated: bool) -> None:
         if (hue := _match(_HUES, word)) is not None:
             value, particle = hue
             if particle in ("입니다", "이고", "이며", "이에요", "예요", "이다", "이지만") or (following and _VERB_NO.match(following)):
@@ -148,14 +157,22 @@ class _Clause:
             self.claims.append(Claim("setting", "", {"weather": "cloudy"}, negated=negated))
         elif (noun := _match(_NOUNS, word)) is not None:
             self._noun(str(noun[0]), noun[1])
-        elif self.things and _COUNTER.match(word) and (count := read_numeral(f"{before} {word}")) is not None:
-            kind, having, _ = self.things[-1]
-            particle = re.sub(_COUNTER, "", word, count=1)
-            self.things[-1] = (kind, having, particle)
-            if count > 1:
-                self.claims.append(Claim("count", kind, having, value=count))
+        elif _COUNTER.match(word) and (count := read_numeral(f"{before} {word}")) is not None:
+            self._count(i, word, count)
         elif re.match(r"(높|많)", word):
             self._compare(word, negated)
+
+    def _count(self, i: int, word: str, count: int) -> None:
+        """A number with a counter: of the thing right before it that is counted so, else of all things together."""
+        named = _match(_NOUNS, self.words[i - 2]) if i > 1 else None
+        counter = COUNTERS.get(_KINDS.get(str(named[0]), "").partition("|")[0], "개") if named else ""
+        if self.things and named and not self.words[i - 2].pause and word.startswith(counter):
+            kind, having, _ = self.things[-1]
+            self.things[-1] = (kind, having, re.sub(_COUNTER, "", word, count=1))
+            if count > 1:
+                self.claims.append(Claim("count", kind, having, value=count))
+        elif word.startswith("개") and (count > 1 or not self.things):
+            self.claims.append(Claim("count", ANYTHING, value=count))
 
     def _subjects(self) -> list[str]:
         """What the clause speaks of: the thing with a subject's particle, and those joined to it by 과 or 와."""
@@ -167,12 +184,15 @@ class _Clause:
             first -= 1
         return [kind for kind, _, _ in self.things[first : at + 1]]
 
-    def _spot(self, side: str, particle: str, before: str, negated: bool) -> None:
-        reference = next((k for k, _, p in self.things[-1:] if p in ("의", "보다")), "")
-        if reference and re.search(r"(의|보다)$|^더$", before) and side != "middle":
+    def _spot(self, side: str, particle: str, before: _Word, negated: bool) -> None:
+        bare = self.things and not before.pause and (_match(_NOUNS, before) or ("", "?"))[1] == ""  # "the cat's left"
+        reference = next((k for k, _, p in self.things[-1:] if p in ("의", "보다") or bare), "")
+        if reference and (bare or re.search(r"(의|보다)$|^더$", before)) and side != "middle":
             subjects = [kind for kind in self._subjects() if kind != reference]
             for subject in subjects or [""]:
                 self.claims.append(Claim("beside", subject, other=reference, value=side, negated=negated))
+        elif particle == "의":
+            self.having["place"] = side  # "the ball on the left"
         elif before != "더":
             self.place, self.place_first = side, not self.things
 
