@@ -34,7 +34,7 @@ class MotionClips(Generator):
     """
 
     name: ClassVar = "motion_clips"
-    version: ClassVar = 1
+    version: ClassVar = 2
     reasons: ClassVar = ("picture_unusable",)
 
     clips: Annotated[int, Ge(1)] = 1

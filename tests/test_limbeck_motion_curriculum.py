@@ -10,9 +10,9 @@ from scipy.stats import kstest
 from limbeck.motion.clip import make_clip
 from limbeck.motion.curriculum import SUBSETS, ClipSettings
 from limbeck.motion.gain import clip_peak_px, draw_gain, largest_gain
-from limbeck.motion.motions import Translation
+from limbeck.motion.motions import Rotation, Scaling, Translation
 from limbeck.motion.sampling import draw_clip
-from limbeck.motion.spec import ClipSpec, Layer, Plain
+from limbeck.motion.spec import ClipSpec, Gain, Layer, Plain, Shape
 from limbeck.motion.waveforms import Ramp
 
 SMALL = ClipSettings(width_px=48, height_px=40, frames=6, objects=(2, 4), object_radius=(0.1, 0.3))
@@ -72,6 +72,19 @@ def test_gain_times_motion_stays_in_its_bound_and_does_not_pile_up_there():
     assert (motion < 0.1).mean() == pytest.approx(1 / 3, abs=0.12)  # three decades, log-uniform, layers a little below
 
 
+def test_no_gain_turns_a_layer_so_far_that_it_comes_back():
+    """A disc of 4 px never moves 30 px however far it turns; half a turn and the bound would say nothing any more."""
+    turn = Rotation(amplitude_px=2.0, pivot_px=(8, 8), radius_px=20, waveform=Ramp(duration_s=1 / 30))
+    disc = Layer(texture=Plain(), shape=Shape(radius_px=4), centre_px=(8, 8), motions=(turn,))
+    spec = ClipSpec(width_px=16, height_px=16, frames=2, layers=(Layer(texture=Plain()), disc))
+    assert largest_gain(spec, 100) * 2 / 20 == pytest.approx(0.75, rel=1e-3)
+    grows = disc.model_copy(update={"motions": (Scaling(**turn.model_dump(exclude={"kind"})),)})
+    spec = spec.model_copy(update={"layers": (Layer(texture=Plain()), grows)})
+    assert np.exp(largest_gain(spec, 100) * 2 / 20) == pytest.approx(1.75, rel=1e-3)
+    by_displacement = largest_gain(spec, 100, Gain(gain_total=1.0, rule="displacement"))
+    assert by_displacement * np.expm1(2 / 20) == pytest.approx(0.75, rel=1e-3)
+
+
 def test_drawn_gains_are_log_uniform_between_their_limits():
     motion = Translation(amplitude_px=2.0, direction_rad=0, waveform=Ramp(duration_s=1 / 30))
     spec = ClipSpec(width_px=16, height_px=16, frames=2, layers=(Layer(texture=Plain(), motions=(motion,)),))
@@ -80,6 +93,20 @@ def test_drawn_gains_are_log_uniform_between_their_limits():
     rng = np.random.default_rng(0)
     drawn = np.log([draw_gain(rng, spec, 2.0, 100.0).gain_total for _ in range(400)])
     assert kstest(drawn, "uniform", (np.log(2), np.log(7.5))).pvalue > 0.01
+
+
+def test_gain_maps_are_by_axis_by_layer_and_by_region_and_keep_the_bound():
+    settings = SMALL.model_copy(update={"gain_map_share": 1.0})
+    clips = [draw_clip(settings, "ordinary", seed) for seed in range(40)]
+    maps = [clip.gains[0] for clip in clips]
+    kinds = ["region" if gain.window else "layers" if gain.layers else "axis" for gain in maps]
+    assert min(kinds.count(kind) for kind in ("axis", "layers", "region")) >= 6
+    for clip, gain, kind in zip(clips, maps, kinds, strict=True):
+        assert clip_peak_px(clip, gain) <= clip.bound_px
+        assert kind != "axis" or {gain.x, gain.y} == {0.0, 1.0}
+    assert not any(gain.layers or gain.window or gain.x != gain.y for gain in draw_clip(SMALL, "ordinary", 1).gains)
+    region = clips[kinds.index("region")]
+    make_clip(region, tracks=1)  # renders: nothing folds
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_row_holds_the_clip_and_its_specification_makes_it_again(spec):
     with Image.open(io.BytesIO(row["preview"])) as played:
         assert played.format == "WEBP"
         assert played.n_frames in (1, 3)  # equal pages, such as of a clip at rest, are shown once
-        assert played.size == (3 * 40 * 4, 32 * 4 + 48)
+        assert played.size == (3 * 40 * 4, 16 + 32 * 4 + 48)
     assert (
         np.abs(decode(row["magnified_frames"]) / 255 - clip.magnified.movedim(2, -1).clamp(0, 1).numpy()).max()
         <= 0.501 / 255

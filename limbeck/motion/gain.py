@@ -14,7 +14,8 @@ from limbeck.motion.spec import ClipSpec, Gain
 from limbeck.motion.textures import extent_px
 
 STEEPEST = 0.75
-"""Largest gradient of a magnified elastic displacement; at 1 material would fold over itself."""
+"""Largest gradient of a magnified displacement. An elastic one folds material over itself at 1. A drawn turn or growth
+keeps to it too: beyond half a turn a larger gain shows a smaller displacement, and what shrinks a lot aliases."""
 BRIGHTEST = 0.5
 """Largest relative change of a magnified colour pulse."""
 
@@ -56,6 +57,22 @@ def steepest(clip: ClipSpec, gain: Gain | None = None) -> float:
             rise = max(pose.gain_x, pose.gain_y) - 1
             slope += rise * math.exp(-0.5) / pose.window.sigma_px * layer_peak_px(clip, index)
         worst = max(worst, slope)
+    return worst
+
+
+def turned(clip: ClipSpec, gain: Gain | None = None) -> float:
+    """Largest turn (in radians) or relative growth of any layer by one of its rotations and scalings."""
+    worst, times = 0.0, frame_times(clip)
+    for index, layer in enumerate(clip.layers):
+        total = 1.0 if gain is None else gain.of_layer(index)
+        for motion in layer.motions:
+            if motion.kind not in ("rotation", "scaling"):
+                continue
+            size = motion.amplitude_px / motion.radius_px * float(np.abs(since_rest(motion.waveform, times)).max())
+            by_parameters = gain is None or gain.rule == "parameters"
+            angle = size * total if by_parameters else size
+            slope = math.expm1(min(angle, 50.0)) if motion.kind == "scaling" else angle
+            worst = max(worst, slope if by_parameters else slope * total)
     return worst
 
 
@@ -110,6 +127,7 @@ def largest_gain(clip: ClipSpec, ceiling: float, shape: Gain | None = None) -> f
         return (
             clip_peak_px(clip, gain) <= clip.bound_px
             and steepest(clip, gain) <= STEEPEST
+            and turned(clip, gain) <= STEEPEST
             and brightest(clip, gain) <= BRIGHTEST
         )
 

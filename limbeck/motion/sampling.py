@@ -14,7 +14,7 @@ from limbeck.motion.curriculum import ClipSettings
 from limbeck.motion.gain import draw_gain
 from limbeck.motion.layer_draws import Material, draw_layers
 from limbeck.motion.motions import Motion, Rotation, Translation
-from limbeck.motion.spec import ClipSpec, Gain, Sensor
+from limbeck.motion.spec import ClipSpec, Gain, Sensor, Window
 from limbeck.motion.waveform_draws import draw_waveform, log_uniform
 from limbeck.seeds import rng as seeded
 
@@ -90,9 +90,14 @@ def _perturbation(rng: np.random.Generator, size: float):
 def _gain_map(rng: np.random.Generator, settings: ClipSettings, clip: ClipSpec) -> Gain | None:
     if rng.random() >= settings.gain_map_share:
         return None
-    kind = rng.choice(["axis", "layers"])
+    kind = rng.choice(["axis", "layers", "region"])
     if kind == "axis":
         x = float(rng.integers(2))
         return Gain(gain_total=1.0, rule="displacement", x=x, y=1 - x)
+    if kind == "region":
+        side = min(settings.width_px, settings.height_px)
+        centre = (float(rng.uniform(0, settings.width_px - 1)), float(rng.uniform(0, settings.height_px - 1)))
+        window = Window(centre_px=centre, sigma_px=float(rng.uniform(0.15, 0.5)) * side)
+        return Gain(gain_total=1.0, rule="displacement", window=window)
     chosen = tuple(float(value) for value in rng.integers(0, 2, len(clip.layers)))
     return Gain(gain_total=1.0, layers=tuple(chosen))
