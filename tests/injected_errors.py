@@ -168,3 +168,27 @@ def inject(row, rng, others):
         if spoilt is not None and spoilt["messages"] != row["messages"]:
             return rule.__name__, spoilt
     return None
+
+
+def inject_open(text, scene, rng):
+    """JSON that a model wrote about a scene, with one thing of its texts made false; as it was where no rule applies."""
+    found = json.loads(text)
+    answers = list(found["turns"]) if "turns" in found else [found]
+    rng.shuffle(answers)
+    for answer in answers:
+        key = "description" if "description" in answer else "answer"
+        row = {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": answer.get("question", ""), "image": None}]},
+                {"role": "assistant", "content": [{"type": "text", "text": answer[key], "image": None}]},
+            ],
+            "scenes": [scene], "language": "en", "answer_type": "open", "template": "open",
+        }  # fmt: skip
+        rules = [flip_yes_no, other_colour, other_kind, other_place, other_setting]
+        rng.shuffle(rules)
+        for rule in rules:
+            spoilt = rule(row, rng)
+            if spoilt is not None and said(spoilt) != answer[key]:
+                answer[key] = said(spoilt)
+                return json.dumps(found)
+    return text

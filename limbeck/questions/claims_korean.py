@@ -172,7 +172,8 @@ class _Clause:
             if count > 1:
                 self.claims.append(Claim("count", kind, having, value=count))
         elif word.startswith("개") and (count > 1 or not self.things):
-            self.claims.append(Claim("count", ANYTHING, value=count))
+            self.claims.append(Claim("count", ANYTHING, self.having if not self.things else {}, value=count))
+            self.having = {}  # "two are red"
 
     def _subjects(self) -> list[str]:
         """What the clause speaks of: the thing with a subject's particle, and those joined to it by 과 or 와."""
