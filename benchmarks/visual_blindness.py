@@ -18,6 +18,7 @@ import argparse
 import json
 import logging
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from generators.marked_pictures import MarkedPictures
 from generators.visual_questions import VisualQuestions
 from limbeck import seeds
 from limbeck.questions.scoring import pairs_right
+from limbeck.questions.wording import LANGUAGES
 from limbeck.stage import Drop
 from limbeck.storybook.source import rows as scenes
 from limbeck.turns import answers, text_of
@@ -62,8 +64,15 @@ def cell(row):
 
 
 def said(row):
-    """What a classifier has to hit: the letter of a choice, else the value."""
-    return answers(row["messages"])[0] if row["answer_type"] == "choice" else row["answer_value"]
+    """What a classifier has to hit: the letter of a choice, which of two that the question names, else the value."""
+    if row["answer_type"] == "choice":
+        return answers(row["messages"])[0]
+    if row["template"] in ("comparison.further", "comparison.taller"):  # programs of ["either", test, first, second]
+        _, _, *named = json.loads(row["program"])
+        words = [LANGUAGES[row["language"]].WORDS["kind"].get(kind, kind) for kind in named]
+        first = min(range(2), key=lambda i: text_of(row["messages"][0]).find(words[i]))
+        return "the first named" if json.loads(row["answer_value"]) == named[first] else "the second named"
+    return row["answer_value"]
 
 
 def features(rows):
@@ -71,7 +80,7 @@ def features(rows):
     out = []
     for row in rows:
         words = text_of(row["messages"][0]).split()
-        out.append([*words, *map(" ".join, zip(words, words[1:], strict=False)), " ".join(("cell", *cell(row)))])
+        out.append([*words, *map(" ".join, pairwise(words)), " ".join(("cell", *cell(row)))])
     return out
 
 
@@ -165,7 +174,7 @@ def measure(count: int, epochs: int) -> dict:
     return {
         "train": len(train), "held_out": len(test),
         **{name: round(100 * float(hits.mean()), 2) for name, hits in right.items()},
-        **{f"gain_{name}_points": round(100 * float((right[name].mean() - right["majority"].mean())), 2) for name in ("cells", "whole")},
+        **{f"gain_{name}_points": round(100 * float(right[name].mean() - right["majority"].mean()), 2) for name in ("cells", "whole")},
         "yes_share": [round(min(shares), 4), round(max(shares), 4)],
         "cells_that_gain_most": [
             (name, len(g), round(100 * float(np.mean(g)), 1))
