@@ -48,7 +48,9 @@ class AnswersTrue(Filter):
     """
 
     name: ClassVar = "answers_true"
-    version: ClassVar = 1
+    version: ClassVar = 2
+    reads: ClassVar = columns("messages", "images", "language", "scenes")
+    reads_if_there: ClassVar = columns("program", "answer_value", "answer_type", "template", "options", "marks")
     writes: ClassVar = (
         *columns("verdicts"),
         column("fault", pa.string()),  # what is wrong, as a reason
@@ -64,11 +66,6 @@ class AnswersTrue(Filter):
     keep_unchecked: Annotated[bool, Decision()] = True
     """Whether rows that nothing could be checked of stay."""
 
-    @property
-    def reads(self) -> tuple[pa.Field, ...]:
-        """The conversation, and what it can be checked by."""
-        return columns("messages", "images", "language", "scenes")
-
     def score(self, rows: list[Row], run: Run) -> list[Row]:
         """Checks every turn of every row."""
         looking = _Looking()
@@ -81,9 +78,12 @@ class AnswersTrue(Filter):
         seens = looking.at(row)
         if isinstance(seens, str):
             return _outcome([("wrong", seens)] * len(said), "picture_differs", seens, [], True)
-        if row.get("program"):
-            return self._closed(row, said[0] if said else "", seens)
-        turns = [checked(text, row["language"], seens) for text in said]
+        try:
+            if row.get("program"):
+                return self._closed(row, said[0] if said else "", seens)
+            turns = [checked(text, row["language"], seens) for text in said]
+        except Unreadable as error:
+            return _outcome([("wrong", str(error))] * len(said), "unreadable", str(error), [], True)
         verdicts, wrong = [], ""
         for claims in turns:
             bad = [str(claim) for claim, state in claims if state == "contradicted"]
@@ -96,10 +96,7 @@ class AnswersTrue(Filter):
     def _closed(self, row: Row, text: str, seens: list[Seen]) -> Row:
         program, value = json.loads(row["program"]), json.loads(row["answer_value"])
         claims: list[tuple[Claim, State]] = []
-        try:
-            fault, detail = _closed_fault(row, text, program, value, seens)
-        except Unreadable as error:
-            fault, detail = "unreadable", str(error)
+        fault, detail = _closed_fault(row, text, program, value, seens)
         if fault is None and row["answer_type"] == "sentence":
             claims = checked(text, row["language"], seens)
             wrong = [str(claim) for claim, state in claims if state == "contradicted"]

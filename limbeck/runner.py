@@ -182,7 +182,7 @@ class _Walk:
 
     def _key(self, index: int, table: StageTable, alive: bool) -> str:
         """Key of a stage's work on this part."""
-        reads = {field.name for field in table.stage.reads}
+        reads = {field.name for field in (*table.stage.reads, *table.stage.reads_if_there)}
         facts: list[Any] = [self.contents, sorted({c for name, c in self.scored.items() if name in reads})]
         if alive and (index in self.survivors or not self.verdicts.alive.all()):
             facts.append(self.frame.ids.filter(pa.array(self.verdicts.alive)).to_pylist())
@@ -250,6 +250,7 @@ class _Walk:
     def _rows(self, table: StageTable, where: np.ndarray) -> list[Row]:
         """What the stage sees: the columns it reads, and what it would write where that is there already."""
         names = [f.name for f in table.stage.reads]
+        names += [f.name for f in table.stage.reads_if_there if self.frame.field(f.name) is not None]
         names += [f.name for f in table.stage.writes if table.is_filter and self.frame.field(f.name) is not None]
         return self.frame.rows([name for name in names if name not in IDENTITY], where)
 

@@ -57,7 +57,10 @@ def check(source: Iterable[pa.Field], stages: Iterable[StageTable], record: Reco
             if have is None:
                 problems.append(_missing(key, wanted.name, known))
             elif have.type != wanted.type:
-                problems.append(Problem(key, f"reads {wanted.name!r} as {wanted.type}, which is {have.type}"))
+                problems.append(_other_type(key, wanted, have))
+        for wanted in table.stage.reads_if_there:
+            if (have := known.get(wanted.name)) is not None and have.type != wanted.type:
+                problems.append(_other_type(key, wanted, have))
         problems += [
             Problem(key, f"writes {field.name!r}, which the runner keeps")
             for field in table.stage.writes
@@ -72,6 +75,10 @@ def check(source: Iterable[pa.Field], stages: Iterable[StageTable], record: Reco
         _missing(f"dataset.record = {record.name!r}", name, known) for name in record.required if name not in known
     ]
     return tuple(problems)
+
+
+def _other_type(key: str, wanted: pa.Field, have: pa.Field) -> Problem:
+    return Problem(key, f"reads {wanted.name!r} as {wanted.type}, which is {have.type}")
 
 
 def _missing(key: str, column: str, known: Mapping[str, pa.Field]) -> Problem:

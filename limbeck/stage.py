@@ -146,6 +146,8 @@ class Stage:
     """Raised when the same input gives other output."""
     reads: ClassVar[tuple[pa.Field, ...]] = ()
     """Columns it needs; see `limbeck.records.columns`. A property where they depend on settings."""
+    reads_if_there: ClassVar[tuple[pa.Field, ...]] = ()
+    """Columns that it sees besides where a stage before made them; a row lacks the key of one that isn't there."""
     writes: ClassVar[tuple[pa.Field, ...]] = ()
     """Columns it adds. Of a filter, those that aren't canonical are stored as `STAGE_ID.column`."""
     reasons: ClassVar[Reasons] = ()

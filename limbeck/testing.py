@@ -95,7 +95,7 @@ def check_settings(stage: Stage) -> None:
     assert len(set(stage.reasons)) == len(stage.reasons), "a reason is declared twice"
     again = cls(**json.loads(json.dumps(settings_of(stage))))
     assert again == stage, f"settings don't survive a round trip: {settings_of(stage)} became {settings_of(again)}"
-    for field in (*stage.reads, *stage.writes):
+    for field in (*stage.reads, *stage.reads_if_there, *stage.writes):
         canonical = COLUMNS.get(field.name)
         assert canonical is None or canonical.type == field.type, f"{field.name} is canonical and {canonical.type}"
     assert not {field.name for field in stage.writes} & {*IDENTITY}, "id, source_id and parent_id are the runner's"
@@ -143,11 +143,12 @@ class _Bench:
     def given(self, rows: Sequence[Row]) -> list[Row]:
         """The rows as the stage sees them: what it reads, out of Arrow."""
         names = [field.name for field in self.table.stage.reads]
+        names += [f.name for f in self.table.stage.reads_if_there if f.name in rows[0]]
         names += [f.name for f in self.table.stage.writes if self.table.is_filter and f.name in rows[0]]
         return self.frame(rows).rows([name for name in names if name not in IDENTITY])
 
     def frame(self, rows: Sequence[Row]) -> Frame:
-        fields = {field.name: field for field in (*self.table.stage.reads, *self.table.stage.writes)}
+        fields = {field.name: field for field in (*self.table.stage.reads, *self.table.stage.reads_if_there, *self.table.stage.writes)}
         for name in rows[0]:
             if name in COLUMNS:
                 fields.setdefault(name, COLUMNS[name])
@@ -194,6 +195,7 @@ class _RowByRow(Filter):
 
     def __init__(self, stage: Filter) -> None:
         self.name, self.reads, self.writes = type(stage).name, stage.reads, stage.writes
+        self.reads_if_there = stage.reads_if_there
         self.reasons, self.decides_on, self.decide = stage.reasons, stage.decides_on, stage.decide
 
 
