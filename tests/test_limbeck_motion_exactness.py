@@ -134,8 +134,9 @@ def test_zero_shift_is_the_first_frame_bit_for_bit(rule):
     assert all(torch.equal(frames[0], frame) for frame in frames)
 
 
-def test_a_gain_map_by_axis_magnifies_that_axis_alone():
-    gain = Gain(gain_total=10, rule="displacement", x=1, y=0)
+@pytest.mark.parametrize(("x", "y"), [(1.0, 0.0), (0.5, 0.25)])
+def test_a_gain_map_by_axis_magnifies_each_axis_by_its_share_of_the_extra_motion(x, y):
+    gain = Gain(gain_total=10, rule="displacement", x=x, y=y)
     clip = ClipSpec(
         width_px=32,
         height_px=32,
@@ -145,8 +146,38 @@ def test_a_gain_map_by_axis_magnifies_that_axis_alone():
     )
     pose = layer_pose(clip, 0, frame_times(clip)[1:], gain)
     dx, dy = pose.forward(torch.zeros(1, 1, 1, dtype=torch.float64), torch.zeros(1, 1, 1, dtype=torch.float64))
-    assert dx.item() == pytest.approx(5 * np.cos(0.6), abs=1e-12)
-    assert dy.item() == pytest.approx(0.5 * np.sin(0.6), abs=1e-12)
+    assert dx.item() == pytest.approx((1 + 9 * x) * 0.5 * np.cos(0.6), abs=1e-12)
+    assert dy.item() == pytest.approx((1 + 9 * y) * 0.5 * np.sin(0.6), abs=1e-12)
+
+
+def test_a_gain_map_in_space_falls_off_as_its_bell():
+    window = Window(centre_px=(10, 12), sigma_px=20)
+    gain = Gain(gain_total=5, rule="displacement", window=window)
+    layer = Layer(texture=Noise(seed=1), motions=(moved(0.5),))
+    clip = ClipSpec(width_px=64, height_px=64, frames=2, gains=(gain,), layers=(layer,))
+    x = torch.tensor([10.0, 30.0, 50.0], dtype=torch.float64)[None]
+    dx, _ = layer_pose(clip, 0, frame_times(clip)[1:], gain).forward(x, torch.full_like(x, 12.0))
+    bell = np.exp([-0.0, -0.5, -2.0])  # at the centre, one sigma and two
+    assert dx[0].tolist() == pytest.approx((0.5 * (1 + 4 * bell)).tolist(), abs=1e-12)
+
+
+def test_motion_is_magnified_from_the_first_frame_whatever_the_waveform_is_there():
+    wave = Sine(frequency_hz=4.0, phase_rad=1.1)  # 0.89 at time 0
+    grating = Grating(period_px=16)
+    layer = Layer(
+        texture=grating, motions=(Translation(amplitude_px=0.3, direction_rad=0.0, waveform=wave),),
+    )  # fmt: skip
+    clip = ClipSpec(width_px=64, height_px=64, frames=4, layers=(layer,), gains=(Gain(gain_total=8),))
+    still = clip.model_copy(update={"layers": (layer.model_copy(update={"motions": ()}),)})
+    times = frame_times(clip)
+    frames = frames_of(clip, [Shot(0, times), Shot(0, times, clip.gains[0])])
+    assert torch.equal(frames[0], frames[4])
+    assert (frames[0] - frames_of(still, [Shot(0, times[:1])])[0]).abs().max() < 1e-12
+    shown = phases(frames, 16.0, 0.0)
+    for t in (1, 2, 3):
+        moved_px = 0.3 * (np.sin(2 * np.pi * 4.0 * times[t] + 1.1) - np.sin(1.1))
+        assert shift_of(shown[0], shown[t], 16.0) == pytest.approx(moved_px, rel=5e-3)
+        assert shift_of(shown[0], shown[4 + t], 16.0) == pytest.approx(8 * moved_px, rel=5e-3)
 
 
 def test_flow_to_the_magnified_frame_is_gain_times_the_flow_for_translations():

@@ -87,6 +87,17 @@ def test_targets_stay_clean():
     assert torch.equal(clean.frames, (clean.clean * 255).round().to(torch.uint8))
 
 
+def test_the_camera_shakes_in_the_input_and_keeps_still_in_the_targets():
+    motion = Translation(amplitude_px=0.4, direction_rad=0, waveform=Sine(frequency_hz=4))
+    hand = (Translation(amplitude_px=0.7, direction_rad=1.0, waveform=Sine(frequency_hz=7, phase_rad=0.5)),)
+    gains, quiet = ({"gain_total": 3.0},), Sensor(dither=False)
+    still = clip_of(motion, frames=4, gains=gains, sensor=quiet)
+    shaken, steady = make_clip(still.model_copy(update={"shake": hand})), make_clip(still)
+    assert (shaken.magnified - steady.magnified).abs().max() < 1e-6
+    assert (shaken.clean[1:] - steady.clean[1:]).abs().amax((1, 2, 3)).min() > 0.01
+    assert not torch.allclose(shaken.forward.flow, steady.forward.flow, atol=0.1)  # truth is of what the input shows
+
+
 def test_shutter_blur_is_the_average_over_the_exposure():
     sensor = Sensor(exposure_s=1 / 30, exposure_samples=4, dither=False)
     motion = Translation(amplitude_px=30.0, direction_rad=0, waveform=Ramp(duration_s=1))
