@@ -41,6 +41,7 @@ from limbeck.motion.render import Scene, Shot, build_scene, render
 from limbeck.motion.sampling import draw_clip
 from limbeck.motion.spec import ClipSpec
 from limbeck.motion.tables import tabulate
+from limbeck.motion.training import training_batch
 from limbeck.motion.truth import flow_between
 
 TILES = ((8, 16, 4), (16, 16, 4), (16, 16, 8), (8, 32, 8), (16, 32, 8), (32, 32, 8))
@@ -260,15 +261,7 @@ class Bench:
         """Painted, then shot and read noise, dither and 8 bits for the inputs, all on the device."""
 
         def work(index: int) -> None:
-            chosen = self.chosen(batch, index)
-            frames = paint_table(self.bank, self.table(batch, index), self.fused).frames.unflatten(0, (batch, 3))
-            sensors = [self.bank.clips[k].sensor for k in chosen]
-            noise = torch.tensor([[one.shot, one.read**2] for one in sensors])
-            noise = (noise.pin_memory() if self.on_gpu else noise).to(self.device, non_blocking=True)
-            shot, read = noise.T.reshape(2, batch, 1, 1, 1, 1)
-            light = frames[:, :2]
-            noisy = torch.randn_like(light).mul_((light.clamp_min(0) * shot + read).sqrt_()).add_(light)
-            noisy.mul_(255).add_(torch.rand_like(noisy)).floor_().clamp_(0, 255).to(torch.uint8)
+            training_batch(self.bank, self.chosen(batch, index), fused=self.fused)
 
         whole = self.wall_s(work, 10 if self.on_gpu else 2)
         return {"batch": batch, "samples_a_s": batch / whole, "wall_ms": whole * 1e3}

@@ -13,6 +13,7 @@ regenerates. The way of a clip:
     truth.py      flow, occlusion, ids, tracks            clip.py      all of it for one spec
     storage.py    arrays -> lossless, self-describing bytes
     batch.py      many clips at once: all poses in one table (tables.py), one GPU kernel (fused.py)
+    training.py   training batches from a bank, recorded where they are painted
     row.py        a clip as a row of MotionClip           preview.py   the clip to look at
     stream.py     a torch IterableDataset that renders    exports.py   oh2018, flo, tap
     checks.py     a stored clip against its specification
