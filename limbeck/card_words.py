@@ -97,13 +97,14 @@ ABOUT: dict[str, str] = {
 
 @dataclass(frozen=True)
 class RecordWords:
-    """How the card speaks of a kind of dataset: a row's name, the Hub's tasks and tags, what it is for."""
+    """How the card speaks of a kind of dataset: a row's name, the Hub's tasks and tags, what it is for, what kinds there are."""
 
     noun: str
     tasks: tuple[str, ...]
     tags: tuple[str, ...]
     use: str
     row: str = ""
+    kind: str = "kind of edit"
 
 
 RECORD_WORDS = {
@@ -127,6 +128,7 @@ RECORD_WORDS = {
         ("visual-instruction",),
         "models that talk about pictures",
         "A row is one or more pictures and a conversation about them.",
+        "kind of question",
     ),
     "MotionClip": RecordWords(
         "clip",
@@ -152,13 +154,16 @@ def limits(summary: Summary, truth: Truth | None = None) -> Iterator[str]:
     if len(summary.by_type) > 1:
         most, least = (f(summary.by_type, key=lambda y: y.kept) for f in (max, min))
         yield (
-            f"Kinds of edit are uneven: {most.name} makes up {share(most.kept, summary.kept)} of the kept rows, "
+            f"{words_of(summary.record).kind.replace('kind', 'Kinds')} are uneven: {most.name} makes up {share(most.kept, summary.kept)} of the kept rows, "
             f"{least.name} {share(least.kept, summary.kept)}."
         )
     if any(stage.kind == "filter" for stage in summary.stages):
+        seen_badly = "edits that they see badly (small ones, or kinds that they score low)"
+        if summary.record == "VisualInstruction":
+            seen_badly = "conversations that they read badly"
         yield (
-            "What was kept is what the filters favour: edits that they see badly (small ones, or kinds that they score "
-            "low) are rarer here than among the rows that were made, and the filters' mistakes are in the data."
+            f"What was kept is what the filters favour: {seen_badly} are rarer here than among the rows that were made, "
+            "and the filters' mistakes are in the data."
         )
     if truth is not None:
         wrong = share(truth.after.n - truth.after.right, truth.after.n)

@@ -116,6 +116,8 @@ class Summary:
     Attributes:
         rows_in: source rows, those that couldn't be used included.
         judged: rows of the last generator; every one is kept, dropped or failed.
+        by_type: what became of each kind of edit, or of question.
+        by_language: the same by the language of conversations.
         splits: kept rows by split.
         columns: name and type of the published columns.
         licenses: of the source rows, where they state one: licence to rows.
@@ -138,6 +140,7 @@ class Summary:
     dropped: int
     failed: int
     by_type: tuple[GroupYield, ...] = ()
+    by_language: tuple[GroupYield, ...] = ()
     splits: Mapping[str, int] = field(default_factory=dict)
     columns: tuple[tuple[str, str], ...] = ()
     models: tuple[ModelUse, ...] = ()

@@ -47,6 +47,7 @@ def tally(build: Build) -> Summary:
         dropped=judged - kept - int((last.verdicts.failed & entered).sum()),
         failed=sum(stage.failed for stage in stages),
         by_type=by_type(outcome),
+        by_language=by_type(outcome, ("language",)),
         splits=splits,
         columns=columns,
         models=tuple(model_uses(recipe, lock)),
@@ -94,14 +95,20 @@ def stage_counts(build: Build) -> tuple[StageCount, ...]:
     return tuple(found)
 
 
-def by_type(outcome: Outcome) -> tuple[GroupYield, ...]:
-    """What became of the rows of each kind of edit; nothing where rows have no `edit_type`."""
+def by_type(outcome: Outcome, columns: tuple[str, ...] = ("edit_type", "question_type")) -> tuple[GroupYield, ...]:
+    """What became of the rows of each kind of edit or of question; nothing where rows have no such column.
+
+    Args:
+        outcome: of the build.
+        columns: the first of these that there is tells the kinds apart.
+    """
     level = outcome.last
-    if level.frame.field("edit_type") is None:
+    name = next((name for name in columns if level.frame.field(name) is not None), None)
+    if name is None:
         return ()
     verdicts = level.verdicts
     where = np.flatnonzero(verdicts.alive | (verdicts.ended_by >= 0))
-    kinds = level.frame.column("edit_type").take(where).fill_null("unknown").combine_chunks().dictionary_encode()
+    kinds = level.frame.column(name).take(where).fill_null("unknown").combine_chunks().dictionary_encode()
     reasons = {reason: mask[where] for reason, mask in verdicts.reasons.items() if not reason.startswith(ERROR)}
     return yields(
         kinds.dictionary.to_pylist(), kinds.indices.to_numpy(), verdicts.alive[where], verdicts.failed[where], reasons

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,15 +58,16 @@ def collect(build: Build) -> ReportData:
         ),
         failures=tuple(_failures(outcome)),
         truth=truth.read(build.path / "report" / "truth.json"),
-        pictures=any(level.frame.field(name) is not None for name in ("original_image", "edited_image", "preview")),
+        pictures=any(level.frame.field(name) is not None for name in ("original_image", "edited_image", "preview", "images")),
         pixelated=_small([*kept, *dropped]),
     )
 
 
-def _edit_types(level: Level, where: np.ndarray) -> list[str | None]:
-    if level.frame.field("edit_type") is None:
-        return [None] * len(where)
-    return level.frame.column("edit_type").take(pa.array(where)).to_pylist()
+def _edit_types(level: Level, where: np.ndarray) -> list[Any]:
+    """Of each row what it is evenly drawn by: the kind of edit; the kind of question and its language."""
+    names = [name for name in ("edit_type", "question_type", "language") if level.frame.field(name) is not None]
+    columns = [level.frame.column(name).take(pa.array(where)).to_pylist() for name in names]
+    return list(zip(*columns, strict=True)) if columns else [None] * len(where)
 
 
 def _evenly(level: Level, where: np.ndarray, kinds: Callable[[np.ndarray], Sequence], most: int) -> list[int]:
@@ -120,8 +121,9 @@ def _said(reason: str, detail: str | None) -> str:
 
 def _small(pairs: Sequence[Pair]) -> bool:
     for pair in pairs:
+        shown = pair.before or pair.after or (pair.talk.images[0] if pair.talk and pair.talk.images else b"")
         try:
-            return max(Image.open(BytesIO(pair.before or pair.after or b"")).size) <= SMALL_PX
+            return max(Image.open(BytesIO(shown)).size) <= SMALL_PX
         except Exception:  # whatever Pillow makes of foreign bytes: the next pair tells
             continue
     return False

@@ -13,6 +13,46 @@ Verdict = Literal["kept", "dropped", "failed"]
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation.
+
+    Attributes:
+        role: `user` or `assistant`.
+        parts: texts, and numbers of the pictures that stand between them.
+        verdict: of an answer that was checked: right, wrong or unchecked.
+        detail: what is wrong with it.
+    """
+
+    role: str
+    parts: tuple[str | int, ...]
+    verdict: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A conversation about pictures.
+
+    Attributes:
+        images: encoded pictures, drawn from their scenes where they aren't stored.
+        boxes: (picture, name, (x0, y0, x1, y1)) in shares of width and height.
+        marks: (picture, number, name, x, y).
+        answer: how a closed answer is to be read, and its value.
+        program: what computes it.
+    """
+
+    turns: tuple[Turn, ...]
+    images: tuple[bytes, ...] = ()
+    boxes: tuple[tuple[int, str, tuple[float, ...]], ...] = ()
+    marks: tuple[tuple[int, int, str, float, float], ...] = ()
+    language: str = ""
+    template: str = ""
+    answer: str = ""
+    program: str = ""
+    pair_id: str = ""
+
+
+@dataclass(frozen=True)
 class Pair:
     """One row to look at.
 
@@ -22,6 +62,7 @@ class Pair:
         scores: score column to value.
         reasons: why it was dropped, as `stage: reason`.
         facts: seed, shared fraction, guidance and the like.
+        talk: the conversation of a visual instruction, which has no before and after.
     """
 
     id: str
@@ -36,6 +77,7 @@ class Pair:
     reasons: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     split: str = ""
+    talk: Talk | None = None
 
 
 @dataclass(frozen=True)

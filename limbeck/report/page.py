@@ -94,6 +94,7 @@ def _environment() -> jinja2.Environment:
         "word_diff": word_diff,
         "kinds": kinds,
         "reasons_of": reasons_of,
+        "talks_in": talks_in,
         "cuts_of": cuts_of,
         "data_url": data_url,
         "short": lambda name: SHORT.get(name, name.rpartition(".")[2].replace("_", " ")),
@@ -142,6 +143,12 @@ def kinds(pairs: Iterable[Pair]) -> dict[str, int]:
     """How many pairs there are of each kind of edit, most frequent first."""
     found = Counter(pair.edit_type or "unknown" for pair in pairs)
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+
+def talks_in(pairs: Iterable[Pair]) -> dict[str, int]:
+    """How many conversations there are in each language, where there are several."""
+    found = Counter(pair.talk.language for pair in pairs if pair.talk and pair.talk.language)
+    return dict(sorted(found.items())) if len(found) > 1 else {}
 
 
 def reasons_of(pairs: Iterable[Pair]) -> dict[str, int]:

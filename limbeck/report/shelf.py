@@ -16,6 +16,7 @@ from limbeck.publish import part_frame
 from limbeck.records import PROVENANCE
 from limbeck.report.data import Pair
 from limbeck.report.pixels import pictures
+from limbeck.report.talk import TALK, talk_of
 from limbeck.store import part_name, read_manifest
 from limbeck.tally import reasons_of
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _OPEN_PARTS = 128
 _TEXTS = ("edit_prompt", "original_prompt", "edited_prompt", "edit_type", "subset", "split")
+_PICTURES = ("original_image", "edited_image", "preview", "images")
 
 
 class Shelf:
@@ -67,11 +69,11 @@ class Shelf:
         where = (
             pc.index_in(pa.array(ids, pa.string()), value_set=frame.ids).to_numpy(zero_copy_only=False).astype(np.int64)
         )
-        names = [name for name in (*_TEXTS, *self._scores, *PROVENANCE) if frame.field(name) is not None]
+        names = [name for name in (*_TEXTS, *TALK, *self._scores, *PROVENANCE) if frame.field(name) is not None]
         rows = frame.rows(names, where)
         made_by = [0, *(i for i, table in enumerate(stages, 1) if not table.is_filter)]
         files = [folder(i) / f"{part_name(part)}.parquet" for i in made_by]
-        for column in ("original_image", "edited_image", "preview"):
+        for column in _PICTURES:
             for row, data in zip(rows, pictures(frame, files, column, where), strict=True):
                 row[column] = data
         return rows
@@ -86,13 +88,14 @@ class Shelf:
             instruction=row.get("edit_prompt") or "",
             caption_before=row.get("original_prompt") or "",
             caption_after=row.get("edited_prompt") or "",
-            edit_type=row.get("edit_type") or row.get("subset") or "",
+            edit_type=row.get("edit_type") or row.get("question_type") or row.get("subset") or "",
             before=row["original_image"] or row["preview"],  # a clip's preview plays by itself
             after=row["edited_image"],
             scores={name: finite(row.get(name)) for name in self._scores},
             reasons=tuple(f"{stage}: {reason}" for reason in why),
             facts={name: row[name] for name in PROVENANCE if row.get(name) is not None},
             split=row.get("split") or "",
+            talk=talk_of(row) if row.get("messages") else None,
         )
 
 
