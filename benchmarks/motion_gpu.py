@@ -336,7 +336,10 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 32, 64, 128])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--out", help="a JSON file of everything measured")
-    Bench(parser.parse_args()).run()
+    asked = parser.parse_args()
+    if torch.device(asked.device).type == "cuda" and not torch.cuda.is_available():
+        parser.error("no CUDA device here; --device cpu tries the same path out, with a small --size")
+    Bench(asked).run()
 
 
 if __name__ == "__main__":

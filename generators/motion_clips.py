@@ -14,7 +14,7 @@ from annotated_types import Ge
 from pydantic import Field
 
 from limbeck.errors import SettingError
-from limbeck.motion.curriculum import SUBSETS, ClipSettings, Subset
+from limbeck.motion.curriculum import SUBSETS, AtLeastOne, ClipSettings, Subset
 from limbeck.records import MOTION_ARRAYS, MOTION_LABELS, columns
 from limbeck.stage import Drop, Generator, Row, Run, settings
 
@@ -39,11 +39,11 @@ class MotionClips(Generator):
 
     clips: Annotated[int, Ge(1)] = 1
     """Clips for each source row."""
-    subsets: Annotated[tuple[Subset, ...], Field(min_length=1)] = tuple(SUBSETS)
+    subsets: Annotated[tuple[Subset, ...], AtLeastOne] = tuple(SUBSETS)
     """Subsets of the curriculum; each clip draws one. Repeat one to weigh it."""
     clip: ClipSettings = ClipSettings()
     """Size, frames, motion, gains and sensor: the ranges that clips are drawn from."""
-    sweep: dict[Sweepable, Annotated[tuple[float, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    sweep: dict[Sweepable, Annotated[tuple[float, ...], AtLeastOne]] = Field(default_factory=dict)
     """Levels in the place of ranges: clip n of a row takes entry n (modulo their number) of every list."""
     background: Literal["drawn", "image", "scene"] = "drawn"
     """What lies behind the objects: drawn, the row's picture, or the row's storybook scene."""

@@ -162,3 +162,6 @@ def test_the_users_pictures_and_cut_outs_are_used_and_small_pictures_dropped(tmp
     (cutouts / "no_alpha.png").write_bytes(png(Image.fromarray(noise[:9, :9])))
     with pytest.raises(ValueError, match=r"no_alpha.png has no alpha; expected a cut-out"):
         list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], None))
+    (cutouts / "no_alpha.png").write_bytes(b"no picture at all")
+    with pytest.raises(ValueError, match=r"no_alpha.png can't be read; expected a cut-out"):
+        list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], None))

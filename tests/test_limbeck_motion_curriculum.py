@@ -3,8 +3,11 @@
 Oracles: each subset's own definition; a log-uniform law (Kolmogorov-Smirnov); no mass at the gain's bound.
 """
 
+import re
+
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.stats import kstest
 
 from limbeck.motion.clip import make_clip
@@ -120,8 +123,20 @@ def test_gain_maps_are_by_axis_by_layer_and_by_region_and_keep_the_bound():
         ({"frames": 0}, "greater than 0"),
         ({"fps": (0, 1)}, "greater than 0"),
         ({"frame": 3}, "not permitted"),
+        ({"waveforms": ()}, "an empty list"),
     ],
 )
 def test_settings_that_cannot_be_drawn_from_are_refused(changes, says):
     with pytest.raises(ValueError, match=says):
         ClipSettings(**changes)
+
+
+def test_a_wrong_waveform_is_one_problem():
+    with pytest.raises(ValidationError) as refused:
+        ClipSettings(waveforms=("squeak",))
+    assert refused.value.error_count() == 1
+
+
+def test_every_setting_has_its_words():
+    words = set(re.findall(r"^ {8}(\w+): ", ClipSettings.__doc__, re.M))
+    assert words == set(ClipSettings.model_fields)

@@ -211,3 +211,17 @@ def test_one_frame_and_no_gain_still_make_a_clip():
     assert single.magnified.shape == (0, 1, 3, 24, 32)
     assert single.forward.flow.shape == (0, 24, 32, 2)
     assert single.tracks.points.shape == (3, 1, 2)
+
+
+def test_one_frame_has_its_gain_and_nothing_to_magnify():
+    single = make_clip(
+        clip(frames=1, layers=(Layer(texture=Plain(), motions=ELASTIC[:1]),), gains=(Gain(gain_total=2),))
+    )
+    assert single.magnified.shape == (1, 1, 3, 24, 32)
+    assert torch.equal(single.magnified[0], single.clean)
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(20)])
+def test_bytes_that_are_no_picture_are_refused(data):
+    with pytest.raises(SettingError, match=rf"a picture of {len(data)} bytes can't be read"):
+        load_picture(data)

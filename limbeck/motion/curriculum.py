@@ -6,9 +6,9 @@ Source: the first five subsets are those of Oh et al., "Learning-based video mot
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from limbeck.motion.frozen import Spec
 
@@ -43,6 +43,15 @@ STILL = ("static", "pulse", "noise_only", "flicker_only")
 
 WAVEFORMS = ("sine", "modes", "damped", "chirp", "heartbeat", "breathing", "sway")
 
+
+def _at_least_one(values: tuple) -> tuple:
+    if not values:
+        raise ValueError("an empty list; name at least one")
+    return values
+
+
+AtLeastOne = AfterValidator(_at_least_one)
+"""Of a list: refuses an empty one, after its items were looked at (`min_length` counts a wrong item as none)."""
 Range = tuple[float, float]
 _RANGES = (
     "objects", "object_radius", "amplitude_px", "gain", "pulse_amplitude", "shake_px", "shot", "read", "flicker",
@@ -53,7 +62,10 @@ class ClipSettings(Spec):
     """Ranges from which clips are drawn. Pairs are (lowest, highest).
 
     Attributes:
+        width_px: of the frames.
+        height_px: of the frames.
         frames: 2 gives Oh et al.'s pair, displaced once; more give waveforms in time.
+        fps: frames a second, as a fraction (numerator, denominator).
         objects: how many objects lie on the background.
         object_radius: of procedural shapes, relative to the frame's shorter side.
         amplitude_px: log-uniform; the largest displacement from frame 0 stays below the second number.
@@ -63,7 +75,17 @@ class ClipSettings(Spec):
         gain_map_share: part of the gains that magnify one axis, some layers or a region only.
         waveforms: which kinds of waveform (clips of two frames use a ramp).
         pulse_amplitude: relative change of colour, log-uniform.
-        shot, read: noise, see `Sensor`; log-uniform. noise_share: part of the clips that have any.
+        shake_px: largest movement of a shaking camera, log-uniform.
+        noise_share: part of the clips that have any noise.
+        shot: variance of shot noise at full brightness, log-uniform; see `Sensor`.
+        read: standard deviation of read noise, log-uniform; see `Sensor`.
+        strong_noise: how many times the variance of the noise is in `noise_only` clips.
+        flicker: relative change of brightness in `flicker_only` clips, log-uniform.
+        exposure_share: part of the clips that are blurred by a shutter time of 0.1 to 0.9 frames.
+        rolling_share: part of the clips that are read row by row, over 0.2 to 0.9 frames.
+        colour_perturbation: largest loss of brightness, by channel, of all frames but the first.
+        dither: add uniform noise of one step before rounding to 8 bits.
+        oversampling: texels per pixel of every layer; 1 costs up to 5% of the shift of a 4-px grating.
         texture_bank: procedural textures are numbered below this; a bank can be kept in memory.
         textures: procedural, or from the storybook; the user's own pictures go before both.
     """
@@ -79,7 +101,7 @@ class ClipSettings(Spec):
     bound_px: PositiveFloat = 30.0
     gains: PositiveInt = 1
     gain_map_share: float = Field(0.0, ge=0, le=1)
-    waveforms: tuple[Literal[WAVEFORMS], ...] = Field(WAVEFORMS, min_length=1)
+    waveforms: Annotated[tuple[Literal[WAVEFORMS], ...], AtLeastOne] = WAVEFORMS
     pulse_amplitude: Range = (0.001, 0.02)
     shake_px: Range = (0.05, 1.0)
     noise_share: float = Field(0.8, ge=0, le=1)

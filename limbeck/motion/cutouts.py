@@ -24,12 +24,19 @@ _STORYBOOK_FINER = 4
 
 
 def load_picture(data: bytes) -> tuple[str, Tensor]:
-    """Name and pixels of an encoded picture; alpha is kept where the file has it."""
+    """Name and pixels of an encoded picture; alpha is kept where the file has it.
+
+    Raises:
+        SettingError: the bytes are no picture, or a broken one.
+    """
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(data))
-    has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-    pixels = np.asarray(picture.convert("RGBA" if has_alpha else "RGB"), np.float32) / 255
+    try:
+        picture = Image.open(io.BytesIO(data))
+        has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
+        pixels = np.asarray(picture.convert("RGBA" if has_alpha else "RGB"), np.float32) / 255
+    except (OSError, SyntaxError) as error:  # Pillow's own, for bytes of no format and of a damaged one
+        raise SettingError(f"a picture of {len(data)} bytes can't be read", expected="PNG, WebP, JPEG") from error
     return hashlib.sha256(data).hexdigest(), torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -37,14 +44,17 @@ def load_folder(folder: Path) -> dict[str, Tensor]:
     """Cut-outs of a folder by hash, in the order of the files' names.
 
     Raises:
-        SettingError: no pictures there, or one without alpha.
+        SettingError: no pictures there, or one that can't be read or has no alpha.
     """
     files = sorted(file for file in folder.glob("*") if file.suffix.lower() in (".png", ".webp"))
     if not files:
         raise SettingError(f"no PNG or WebP in {folder}", where="cutouts", remedy="name a folder of RGBA cut-outs")
     found = {}
     for file in files:
-        name, pixels = load_picture(file.read_bytes())
+        try:
+            name, pixels = load_picture(file.read_bytes())
+        except SettingError as error:
+            raise SettingError(f"{file} can't be read", expected="a cut-out (RGBA)", where="cutouts") from error
         if pixels.shape[0] != 4:
             raise SettingError(f"{file} has no alpha", expected="a cut-out (RGBA)", where="cutouts")
         found[name] = pixels

@@ -117,7 +117,7 @@ def _strokes(scenes: Sequence[Scene], shots: Sequence[Shot], starts: np.ndarray,
     together: dict[tuple[int, bool], list[Stroke]] = {}
     for start, shot in zip(starts[:-1], shots, strict=True):
         scene = scenes[shot.scene]
-        if depth >= len(scene.canvases):
+        if depth >= len(scene.canvases) or len(shot.times_s) == 0:
             continue
         pose = layer_pose(scene.clip, depth, shot.times_s, shot.gain, shot.shaken)
         canvases = [scene.canvases[depth]] * len(shot.times_s)
