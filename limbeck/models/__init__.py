@@ -5,6 +5,8 @@ chat     base_url                 chat_endpoint.EndpointChat
 chat     mini:, folder, Hub id    chat_transformers.TransformersChat
 image    mini:, folder, Hub id    image_diffusers.DiffusersImageModel
 score    mini:, folder, Hub id    score_transformers.TransformersScore
+detect   folder, Hub id           detect_transformers.TransformersDetect
+segment  folder, Hub id           segment_transformers.TransformersSegment
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MINIATURES = Path(__file__).parent.parent / "miniatures"
 MINI_ROLES: dict[str, Role] = {"llm": "chat", "diffusion": "image", "clip": "score"}
-_BACKENDS = ("chat", "image", "score")
+_BACKENDS = ("chat", "image", "score", "detect", "segment")
 _EXTRAS = {"openai": "chat", "aiohttp": "chat", "transformers": "models", "diffusers": "models", "torch": "models"}
 
 
@@ -71,6 +73,14 @@ def _backend(spec: ModelSpec, role: Role) -> Any:
         from limbeck.models.image_diffusers import DiffusersImageModel
 
         return DiffusersImageModel.from_spec(spec)
+    if role == "detect":
+        from limbeck.models.detect_transformers import TransformersDetect
+
+        return TransformersDetect.from_spec(spec)
+    if role == "segment":
+        from limbeck.models.segment_transformers import TransformersSegment
+
+        return TransformersSegment.from_spec(spec)
     from limbeck.models.score_transformers import TransformersScore
 
     return TransformersScore.from_spec(spec)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from PIL import Image
 
@@ -125,4 +127,41 @@ class ScoreModel(Protocol):
 
     def truncated(self, texts: list[str]) -> list[bool]:
         """Which texts are longer than the model reads."""
+        ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """A thing that a detector found.
+
+    Attributes:
+        name: one of those that were asked for.
+        box: (x0, y0, x1, y1) as shares of width and height, from the top left.
+        score: in [0, 1].
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@runtime_checkable
+class DetectModel(Protocol):
+    """Finds things by their names."""
+
+    fingerprint: str
+
+    def detect(self, image: Image.Image, names: Sequence[str], *, min_score: float) -> list[Found]:
+        """Things of these names in an RGB picture, the surest first; each box has the name that fits it best."""
+        ...
+
+
+@runtime_checkable
+class SegmentModel(Protocol):
+    """Finds the pixels of what is in a box."""
+
+    fingerprint: str
+
+    def segment(self, image: Image.Image, boxes: Sequence[Sequence[float]]) -> np.ndarray:
+        """(N, H, W) bool, the pixels of the thing in each box of an RGB picture; boxes as `Found` has them."""
         ...
