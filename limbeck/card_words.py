@@ -46,6 +46,7 @@ ABOUT: dict[str, str] = {
     "o_score": "judge: overall",
     "messages": "the conversation: roles, each with blocks of text or picture",
     "images": "the pictures that the conversation is about",
+    "clean_images": "the pictures without the marks drawn into them",
     "question_type": "what kind of question it is",
     "template": "which question of that kind",
     "language": "language of the texts",

@@ -117,6 +117,7 @@ _CANONICAL = (
     # visual instructions
     pa.field("messages", _MESSAGES),
     pa.field("images", pa.list_(pa.binary()), metadata={b"limbeck.type": b"images"}),
+    pa.field("clean_images", pa.list_(pa.binary()), metadata={b"limbeck.type": b"images"}),  # `images` without marks
     pa.field("question_type", pa.string()),  # existence, count, ..., conversation, description, reasoning
     pa.field("template", pa.string()),  # which question of that type, such as existence.popular
     pa.field("language", pa.string()),
@@ -201,7 +202,7 @@ _PAIR = ("original_prompt", "original_image", "edit_prompt", "edited_prompt", "e
 _CONVERSATION = ("messages", "images", "question_type", "language")
 _QUESTION = (
     "template", "answer_type", "answer_value", "program", "options", "scenes", "boxes", "marks", "pair_id", "verdicts",
-    "image_hashes",
+    "image_hashes", "clean_images",
 )  # fmt: skip
 MOTION_LABELS = (
     "clip_spec", "subset", "width_px", "height_px", "frame_count", "fps", "gain_total", "peak_px", "magnified_peak_px",

@@ -15,7 +15,7 @@ from limbeck.stage import Filter, Generator
 from limbeck.testing import check_settings
 
 GOLDEN = Path(__file__).parent / "golden" / "stage_versions.json"
-STAGES = 22
+STAGES = 23
 """How many there are. A new stage raises it, and adds its line to the golden file."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
+from PIL import Image
 
 import limbeck
 from limbeck.recipe import load
@@ -104,3 +106,45 @@ def test_all_visual_stages_follow_each_other(tmp_path):
     assert [count.stage for count in built.funnel()][1:] == [
         "visual_questions", "answers_true", "source_leak", "repeated_questions", "balance",
     ]  # fmt: skip
+
+
+COCO = """
+[dataset]
+name = "coco"
+record = "VisualInstruction"
+license = "cc-by-4.0"
+
+[source]
+coco = { images = "pictures", captions = "captions.json", instances = "instances.json" }
+
+[[stages]]
+use = "marked_pictures"
+of = "masks"
+vocabulary = ["cat", "bench", "kite"]
+"""
+
+
+def test_coco_annotations_become_marked_questions(tmp_path):
+    """Marks lie inside the polygons; pictures that are missing or have no caption are counted, not fatal."""
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (200, 100), (90, 120, 150)).save(tmp_path / "pictures" / "a.png")
+    Image.new("RGB", (200, 100), (90, 120, 150)).save(tmp_path / "pictures" / "b.png")
+    images = [{"id": i, "file_name": name} for i, name in enumerate(("a.png", "b.png", "gone.png"))]
+
+    def note(x0, x1, category):
+        return {"image_id": 0, "category_id": category, "bbox": [x0, 20, x1 - x0, 60], "segmentation": [[x0, 20, x1, 20, x1, 80, x0, 80]]}
+
+    (tmp_path / "instances.json").write_text(json.dumps({
+        "images": images, "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "bus"}],
+        "annotations": [note(10, 70, 1), note(120, 190, 2), note(300, 310, 1)],
+    }))  # fmt: skip
+    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": [{"image_id": 0, "caption": "A dog and a bus."}]}))
+    (tmp_path / "recipe.toml").write_text(COCO)
+    built = limbeck.build(tmp_path / "recipe.toml", tmp_path / "out")
+    assert built.funnel()[0].reasons == {"caption_missing": 1, "image_missing": 1}
+    rows = list(built.rows(columns=["marks", "boxes", "language"]))
+    assert rows
+    for row in rows:
+        assert [box["name"] for box in row["boxes"]] == ["dog", "bus"]
+        for mark in row["marks"]:
+            assert (10 < 200 * mark["x"] < 70) == (mark["name"] == "dog")

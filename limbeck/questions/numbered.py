@@ -6,7 +6,7 @@ import random
 
 from limbeck.questions.ask import Ask, Drawer, coin, lineup, other, pick, the
 from limbeck.questions.view import View
-from limbeck.storybook.world import COLOURS, KINDS
+from limbeck.storybook.world import COLOURS
 
 
 def what(view: View, rng: random.Random) -> Ask:
@@ -14,7 +14,7 @@ def what(view: View, rng: random.Random) -> Ask:
     number = pick(rng, sorted(view.marks))
     kind = view.scene.things[view.marks[number]].kind
     program = ["get", "kind", ["marked", 0, number]]
-    return Ask("marks", "marks.what", program, {"mark": number}, lineup(rng, KINDS, kind, 4))
+    return Ask("marks", "marks.what", program, {"mark": number}, lineup(rng, view.kinds, kind, 4))
 
 
 def number_of(view: View, rng: random.Random) -> Ask:
@@ -31,11 +31,13 @@ def colour(view: View, rng: random.Random) -> Ask:
     return Ask("marks", "marks.colour", program, {"mark": number}, options)
 
 
-def is_kind(view: View, rng: random.Random) -> Ask:
+def is_kind(view: View, rng: random.Random) -> Ask | None:
     """Is number 2 a ball? Negatives name another kind, which may or may not be there."""
     number = pick(rng, sorted(view.marks))
     kind = view.scene.things[view.marks[number]].kind
-    asked = kind if coin(rng) else other(rng, KINDS, kind)
+    if len(view.kinds) < 2:
+        return None
+    asked = kind if coin(rng) else other(rng, view.kinds, kind)
     program = ["same", ["get", "kind", ["marked", 0, number]], asked]
     return Ask("marks", "marks.is", program, {"mark": number, "kind": asked})
 
@@ -58,3 +60,5 @@ DRAWERS: dict[str, Drawer] = {
     "marks.beside": is_beside,
 }
 """For views with at least one mark."""
+OF_PHOTOS = ("marks.what", "marks.number", "marks.is", "marks.beside")
+"""Those that names and boxes answer."""

@@ -53,7 +53,7 @@ def question_row(
         "answer_value": json.dumps(value),
         "program": json.dumps(ask.program, separators=(",", ":")),
         "options": list(worded.options),
-        "scenes": [view.json for view in views],
+        "scenes": [view.json for view in views if view.json],
         "boxes": [{"image": 0, "name": ask.slots.get("kind", ""), "box": box}] if box else [],
         "image_hashes": [blake2b(image, digest_size=16).hexdigest() for image in images],
     }

@@ -13,6 +13,7 @@ import numpy as np
 from limbeck.pictures import png
 from limbeck.storybook.render import Picture, render
 from limbeck.storybook.scene import Scene, Thing
+from limbeck.storybook.world import KINDS
 
 DECIMALS = 3
 
@@ -24,11 +25,13 @@ class View:
         scene: what it shows.
         size_px: side of the picture.
         marks: numbers drawn into it: number to index of the thing, see `limbeck.marks`.
+        kinds: names that a question may use.
     """
 
     def __init__(self, scene: Scene, size_px: int = 64, marks: dict[int, int] | None = None) -> None:
         self.scene, self.size_px, self.marks = scene, size_px, marks or {}
         self.of_kind: dict[str, Thing] = {thing.kind: thing for thing in scene.things}
+        self.kinds: tuple[str, ...] = KINDS
 
     @cached_property
     def picture(self) -> Picture:
@@ -70,8 +73,6 @@ class View:
 
 def label_map(scene: Scene, picture: Picture) -> np.ndarray:
     """What a renderer writes beside its picture: (H, W) uint8, 1 + kind index of the visible thing, 0 elsewhere."""
-    from limbeck.storybook.world import KINDS
-
     labels = np.zeros(picture.image.shape[:2], np.uint8)
     for thing, mask in zip(scene.things, picture.masks, strict=True):
         labels[mask] = 1 + KINDS.index(thing.kind)
