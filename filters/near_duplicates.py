@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,10 @@ from limbeck.duplicates import (
 from limbeck.pictures import Fault, decode
 from limbeck.records import column, columns
 from limbeck.stage import Decision, Filter, Row, Run, settings
+from limbeck.turns import text_of
 
-_PICTURES = ("original_image", "edited_image")
+_COMPARED = 2
+"""Pictures of a row that are compared."""
 
 
 @settings
@@ -32,6 +34,9 @@ class NearDuplicates(Filter):
     Texts are near when caption and instruction each share most of their character 4-grams, whatever their case and
     punctuation. Pictures are near when before and after each look alike, in a perceptual hash and in colours. Rows
     with one parent and the very same texts are samples of one edit: in text they count as one.
+
+    Conversations are compared with `texts = ["messages"]`, `pictures = ["images"]` and `compare = "both"`: many questions
+    may be asked of one picture, but not nearly the same one of nearly the same picture.
 
     What is left of a cluster is the row with the greatest `best_by`, or else the least id, so the order of rows
     changes nothing. It sees the whole dataset: what follows it waits for all parts.
@@ -44,7 +49,9 @@ class NearDuplicates(Filter):
     compare: Literal["text", "pictures", "either", "both"] = "either"
     """What makes a duplicate; `both` drops rows only where texts and pictures are near."""
     texts: tuple[str, str] | tuple[str] = ("original_prompt", "edit_prompt")
-    """Text columns, one or two, of which each has to be near."""
+    """Text columns, one or two, of which each has to be near; of `messages` all that is said."""
+    pictures: tuple[str, str] | tuple[str] = ("original_image", "edited_image")
+    """Picture columns, one or two; of a column of several pictures, such as `images`, the first two are compared."""
     min_text: Annotated[float, Decision(), Gt(0), Le(1)] = 0.9
     """Least Jaccard similarity of texts; 1 is equal but for case and punctuation."""
     max_bits: Annotated[int, Decision(), Ge(0), Le(64)] = 3
@@ -58,7 +65,7 @@ class NearDuplicates(Filter):
     def reads(self) -> tuple[pa.Field, ...]:
         """Captions, instructions and pictures, as far as they are compared."""
         texts = columns(*self.texts) if self.compare != "pictures" else ()
-        return texts if self.compare == "text" else (*texts, *columns(*_PICTURES))
+        return texts if self.compare == "text" else (*texts, *columns(*self.pictures))
 
     @property
     def writes(self) -> tuple[pa.Field, ...]:
@@ -73,12 +80,20 @@ class NearDuplicates(Filter):
 
     def score(self, rows: list[Row], run: Run) -> list[Row]:
         """Signatures of each row."""
-        make = {"text_signature": self._texts, "picture_signature": _pictures}
+        make = {"text_signature": self._texts, "picture_signature": self._pictures}
         return [{field.name: make[field.name](row) for field in self.writes} for row in rows]
 
     def _texts(self, row: Row) -> bytes | None:
-        texts = [row[name] or "" for name in self.texts]
+        texts = [_said(row[name]) for name in self.texts]
         return text_signature(texts) if all(texts) else None
+
+    def _pictures(self, row: Row) -> bytes | None:
+        given = [p for value in (row[name] for name in self.pictures) for p in (value if isinstance(value, list) else [value])]
+        shown = [decode(picture) for picture in given[:_COMPARED]]
+        if not shown or any(isinstance(picture, Fault) for picture in shown):
+            return None
+        signatures = [picture_signature(picture) for picture in shown]
+        return b"".join(signatures * _COMPARED if len(signatures) == 1 else signatures)
 
     def decide_all(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Marks all but the best row of each cluster."""
@@ -90,7 +105,7 @@ class NearDuplicates(Filter):
             masks["duplicate_text"][rows] = self._worse(labels, unit, rows, columns)
         if self.compare in ("pictures", "either"):
             left = np.where(masks["duplicate_text"], None, columns["picture_signature"])  # a dropped row is no better
-            rows, signatures = _present(left, len(_PICTURES) * PICTURE_BYTES)
+            rows, signatures = _present(left, _COMPARED * PICTURE_BYTES)
             labels = picture_clusters(signatures, self.max_bits, self.max_colour)
             masks["duplicate_picture"][rows] = self._worse(labels, np.arange(len(rows)), rows, columns)
         if self.compare == "both":
@@ -98,7 +113,7 @@ class NearDuplicates(Filter):
                     for t, p in zip(columns["text_signature"], columns["picture_signature"], strict=True)]  # fmt: skip
             rows = np.flatnonzero(both)
             texts = stacked(columns["text_signature"][rows], TEXT_BYTES)
-            pictures = stacked(columns["picture_signature"][rows], len(_PICTURES) * PICTURE_BYTES)
+            pictures = stacked(columns["picture_signature"][rows], _COMPARED * PICTURE_BYTES)
 
             def near(i: np.ndarray, j: np.ndarray) -> np.ndarray:
                 return text_similarity(texts[i], texts[j], len(self.texts)) >= self.min_text
@@ -136,11 +151,9 @@ class NearDuplicates(Filter):
         return worse
 
 
-def _pictures(row: Row) -> bytes | None:
-    pictures = [decode(row[name]) for name in _PICTURES]
-    if any(isinstance(picture, Fault) for picture in pictures):
-        return None
-    return b"".join(picture_signature(picture) for picture in pictures)
+def _said(value: Any) -> str:
+    """A text, or all texts of a conversation."""
+    return " ".join(text_of(message) for message in value) if isinstance(value, list) else value or ""
 
 
 def _present(signatures: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
