@@ -18,11 +18,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from limbeck.motion.clip import film
+from limbeck.motion import textures
+from limbeck.motion.clip import Clip, film
 from limbeck.motion.curriculum import ClipSettings
 from limbeck.motion.render import build_scene
 from limbeck.motion.row import arrays
 from limbeck.motion.sampling import draw_clip
+from limbeck.motion.storage import encode
 
 
 def settings(size_px: int, objects: int) -> ClipSettings:
@@ -49,12 +51,28 @@ def cpu(repeats: int, threads: int) -> None:
         spec = draw_clip(settings(size_px, objects), "ordinary", 1)
         scene = build_scene(spec)
         name = f"{size_px} px, {objects} objects"
+
+        def layers(spec=spec):
+            textures._noise_tile.cache_clear()  # every clip has textures of its own
+            return build_scene(spec)
+
+        def sample(layers=layers):
+            return film(layers(), 0, occlusion=False)
+
         with torch.inference_mode():
-            line(f"{name}: layers, once a clip", *timed(lambda: build_scene(spec), repeats))  # noqa: B023
+            line(f"{name}: layers, once a clip", *timed(layers, repeats))
             line(f"{name}: frames and flow", *timed(lambda: film(scene, 0, occlusion=False), repeats))  # noqa: B023
+            line(f"{name}: a sample", *timed(sample, repeats))
             if (size_px, objects) == (384, 11):
-                line(f"{name}: everything", *timed(lambda: film(build_scene(spec), 0, occlusion=False), repeats))  # noqa: B023
-                line(f"{name}: with all truth, encoded", *timed(lambda: arrays(film(scene, 64)), repeats))  # noqa: B023
+                line(f"{name}: a sample, encoded", *timed(lambda: encoded(sample()), repeats))
+                line(f"{name}: all truth, encoded", *timed(lambda: arrays(film(layers(), 64)), repeats))
+
+
+def encoded(clip: Clip) -> list[dict]:
+    """The sample's pictures as PNG, its flow as float32 planes, as they are stored."""
+    pictures = ((clip.frames, "THWC"), (clip.magnified_uint8(), "GTHWC"))
+    stored = [encode(frames.movedim(-3, -1).numpy(), axes, "png") for frames, axes in pictures]
+    return [*stored, encode(clip.forward.flow.numpy(), "PHWV", "planes")]
 
 
 def kernels() -> None:
