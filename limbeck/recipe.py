@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,6 @@ import orjson
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from limbeck.errors import Problem, RecipeError
 from limbeck.models.spec import ModelSpec
 from limbeck.records import RECORDS, Record
 from limbeck.schema import StageTable
@@ -175,6 +173,8 @@ class Recipe:
 
     def tables(self) -> dict[str, Any]:
         """The recipe as TOML tables, with every default written out."""
+        from limbeck.recipe_tables import without_none
+
         stages = []
         for table in self.stages:
             own = settings_of(table.stage)
@@ -192,7 +192,7 @@ class Recipe:
             "stages": stages,
             "run": self.run.model_dump(mode="json"),
         }
-        return _without_none(whole)
+        return without_none(whole)
 
     def toml(self) -> str:
         """The recipe as TOML, with every default written out."""
@@ -215,32 +215,17 @@ def load(recipe: str | Path | Recipe, *, sets: Sequence[str] = ()) -> Recipe:
         RecipeError: all its problems at once.
     """
     from limbeck.recipe_check import checked, overridden
+    from limbeck.recipe_tables import read_tables
 
     if isinstance(recipe, Recipe):
         if not sets:
             return recipe
         tables, folder, origin = recipe.tables(), recipe.folder, recipe.origin
     else:
-        path = Path(recipe).expanduser()
-        folder, origin = path.resolve().parent, str(recipe)
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RecipeError(
-                [Problem(origin, "there is no such file", "`limbeck init` writes one to start from")]
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError([Problem(origin, f"can't be read: {error}")]) from None
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError([Problem(origin, f"is not TOML: {error}")]) from None
+        tables, origin = read_tables(recipe), str(recipe)
+        folder = Path(recipe).expanduser().resolve().parent
     return checked(overridden(tables, sets, origin, folder), folder=folder, origin=origin)
 
 
 def _changed(settings: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value != base[key]}
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
-    return [_without_none(v) for v in value] if isinstance(value, list | tuple) else value

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import re
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
-from limbeck import catalog, models, schema, sources
+from limbeck import catalog, schema, sources
 from limbeck.errors import LimbeckError, Problem, RecipeError, did_you_mean
 from limbeck.models.spec import ModelSpec
 from limbeck.recipe import DatasetTable, Recipe, RunTable, SourceTable
+from limbeck.recipe_tables import check_models, model_specs, validated, with_sets
 from limbeck.records import RECORDS
 from limbeck.schema import StageTable
-from limbeck.stage import Filter, Stage, decision_settings, model_settings
+from limbeck.stage import Filter, Stage, decision_settings
 
 _TABLES: dict[str, type[BaseModel]] = {"dataset": DatasetTable, "source": SourceTable, "run": RunTable}
 _OWN_KEYS = ("id", "use", "by")
@@ -44,8 +43,8 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str, again: bool
         if name not in tables and name != "run":
             problems.append(Problem(name, f"the table [{name}] is missing"))
             continue
-        parts[name] = _validated(model, tables.get(name, {}), name, problems)
-    specs = _models(tables.get("models", {}), problems)
+        parts[name] = validated(model, tables.get(name, {}), name, problems)
+    specs = model_specs(tables.get("models", {}), problems)
     stages = _stages(tables.get("stages", []), None if again else specs, folder, problems)
     dataset, source = parts.get("dataset"), parts.get("source")
     if dataset and dataset.record not in RECORDS:
@@ -82,36 +81,11 @@ def overridden(
     Raises:
         RecipeError: no `=`, or a key that leads nowhere.
     """
-    tables = copy.deepcopy(dict(tables))
-    problems = []
-    for text in sets:
-        key, equals, value = text.partition("=")
-        *way, last = key.strip().split(".")
-        if not equals or not way:
-            problems.append(Problem(f"--set {text}", "expected TABLE.KEY=VALUE, such as pairs.samples=8"))
-            continue
-        stages = {_id(entry, folder): entry for entry in tables.get("stages", ())}
-        if way[0] in stages:
-            place = stages[way[0]]
-        elif way[0] in (*_TABLES, "models"):
-            place = tables.setdefault(way[0], {})
-        else:
-            problems.append(
-                Problem(
-                    f"--set {text}",
-                    f"no stage or table {way[0]!r}",
-                    did_you_mean(way[0], (*stages, *_TABLES, "models")),
-                )
-            )
-            continue
-        for step in way[1:]:
-            inner = place.get(step, {})
-            place[step] = inner if isinstance(inner, dict) else {"id": inner}  # models.writer.dtype of a plain name
-            place = place[step]
-        place[last] = _value(value.strip())
-    if problems:
-        raise RecipeError(problems, origin)
-    return tables
+
+    def stages(tables: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        return {_id(entry, folder): entry for entry in tables.get("stages", ())}
+
+    return with_sets(tables, sets, origin, (*_TABLES, "models"), stages)
 
 
 def _id(entry: Mapping[str, Any], folder: Path | None) -> str:
@@ -123,21 +97,6 @@ def _id(entry: Mapping[str, Any], folder: Path | None) -> str:
         return catalog.stage_class(use, folder).name
     except LimbeckError:  # which is told when the recipe is checked
         return use
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _models(table: Any, problems: list[Problem]) -> dict[str, ModelSpec]:
-    if not isinstance(table, dict):
-        problems.append(Problem("models", "expected a table of names and models"))
-        return {}
-    found = {name: _validated(ModelSpec, value, f"models.{name}", problems) for name, value in table.items()}
-    return {name: spec for name, spec in found.items() if spec is not None}
 
 
 def _stages(
@@ -158,16 +117,8 @@ def _stages(
         if table.id in (*_TABLES, "models", "stages") or not _STAGE_ID.fullmatch(table.id):
             problems.append(Problem(f"{key}.id", f"{table.id!r} can't be an id", "lower-case letters, digits and _"))
         seen.add(table.id)
-        for setting, role in () if specs is None else model_settings(table.stage).items():
-            name = getattr(table.stage, setting)
-            if name is None:
-                continue
-            if name not in specs:
-                problems.append(
-                    Problem(f"{key}.{setting}", f"no model {name!r} in [models]", did_you_mean(name, specs))
-                )
-            elif wrong := models.unfit(specs[name], role, folder):
-                problems.append(Problem(f"models.{name}", f"{wrong} (used by {key}.{setting})"))
+        if specs is not None:
+            check_models(table.stage, specs, key, folder, problems)
     return tables
 
 
@@ -182,7 +133,7 @@ def _stage(entry: dict[str, Any], key: str, folder: Path, problems: list[Problem
         problems.append(Problem(f"{key}.use", str(error)))
         return None
     settings = {name: value for name, value in entry.items() if name not in _OWN_KEYS}
-    stage = _validated(cls, settings, key, problems)
+    stage = validated(cls, settings, key, problems)
     by = _overrides(cls, None if stage is None else settings, entry.get("by", {}), f"{key}.by", problems)
     if stage is None:
         return None
@@ -212,34 +163,6 @@ def _overrides(
             known = {name: change for name, change in changes.items() if name in allowed}
             if settings is None:  # they are wrong themselves: there is nothing to put a threshold on
                 continue
-            stage = _validated(cls, settings | known, where, problems)
+            stage = validated(cls, settings | known, where, problems)
             found.setdefault(column, {})[value] = stage
     return found
-
-
-def _validated(model: type, value: Any, key: str, problems: list[Problem]) -> Any:
-    """The validated value, or None and its problems."""
-    try:
-        return TypeAdapter(model).validate_python(value)
-    except ValidationError as error:
-        problems += (_problem(each, key, model) for each in error.errors(include_url=False))
-        return None
-
-
-def _problem(error: Mapping[str, Any], key: str, model: type) -> Problem:
-    where = ".".join((key, *(str(step) for step in error["loc"])))
-    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        return Problem(where, "unknown key", did_you_mean(str(error["loc"][-1]), _known(model)))
-    if error["type"] in ("missing", "missing_argument"):
-        return Problem(where, "missing")
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    shown = repr(error["input"])
-    if isinstance(error["input"], str | int | float | bool) and len(shown) < 80:
-        message += f"; found {shown}"
-    return Problem(where, message)
-
-
-def _known(model: type) -> Iterable[str]:
-    fields = model.model_fields if issubclass(model, BaseModel) else model.__pydantic_fields__
-    return fields.keys()
