@@ -139,6 +139,13 @@ def test_a_bank_holds_one_size():
         Bank.of(scenes)
 
 
+@pytest.mark.skipif(find_spec("triton") is not None, reason="Triton is here")
+def test_without_triton_the_fused_kernel_says_so():
+    clip = draw_clip(SMALL, "static", 1)
+    with pytest.raises(SettingError, match="Triton is missing"):
+        paint_many(Bank.of([build_scene(clip)]), *training_shots([clip]), fused=True)
+
+
 @pytest.mark.skipif(not find_spec("triton"), reason="Triton comes with torch for CUDA only")
 def test_the_fused_kernel_interpreted():
     code = """

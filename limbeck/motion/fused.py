@@ -4,18 +4,23 @@ A program owns one tile of one frame. It goes through the layers from far to nea
 does not touch the tile, samples the spline with its sixteen taps, puts the value over what is there, and writes
 colour, nearest layer and flow once. Nothing else goes through memory.
 
-Importing this needs Triton, which torch brings along for CUDA.
+It needs Triton, which torch brings along for CUDA.
 """
 
 from __future__ import annotations
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 
+from limbeck.errors import SettingError
 from limbeck.motion.spline import MARGIN
 from limbeck.motion.tables import OnDevice
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:
+    triton = tl = None
 
 TILE_PX = (16, 16)
 """Height and width of a tile; powers of two."""
@@ -25,7 +30,16 @@ WARPS = 8
 def paint_fused(
     atlas: Tensor, table: OnDevice, oversampling: int, tile_px: tuple[int, int] | None = None, warps: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Frames (F, 3, H, W), layer ids (F, H, W) and flow (P, H, W, 2) of a table."""
+    """Frames (F, 3, H, W), layer ids (F, H, W) and flow (P, H, W, 2) of a table.
+
+    Raises:
+        SettingError: Triton is missing.
+    """
+    if triton is None:
+        raise SettingError(
+            "Triton is missing", expected="torch for CUDA, which brings it", where="paint_fused",
+            remedy="paint with fused=False",
+        )  # fmt: skip
     count, layers = table.ints.shape[:2]
     height, width = table.height, table.width
     frames = torch.empty((count, 3, height, width), device=atlas.device)
@@ -41,7 +55,11 @@ def paint_fused(
     return frames, ids, flow
 
 
-@triton.jit
+def _kernel(function):
+    return function if triton is None else triton.jit(function)
+
+
+@_kernel
 def _weight(t, TAP: tl.constexpr):
     """Cubic B-spline weight of tap 0 to 3 at a fraction t past tap 1; see `spline.weights`."""
     s = 1 - t
@@ -56,7 +74,7 @@ def _weight(t, TAP: tl.constexpr):
     return w / 6
 
 
-@triton.jit
+@_kernel
 def paint_tile(
     atlas, floats, ints, maps, pairs, frames, ids, flow, height, width,
     LAYERS: tl.constexpr, FACTOR: tl.constexpr, RIM: tl.constexpr, TALL: tl.constexpr, WIDE: tl.constexpr,
