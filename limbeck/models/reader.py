@@ -60,7 +60,7 @@ class Reader(nn.Module):
         self.eval()
         out = []
         for i in range(0, len(images), batch):
-            x = torch.tensor(images[i : i + batch]).permute(0, 3, 1, 2).float() / 255
+            x = torch.from_numpy(np.array(images[i : i + batch])).permute(0, 3, 1, 2).float() / 255
             out.append(torch.stack([logits.argmax(-1) for logits in self(x)], 1).numpy())
         classes = np.concatenate(out) if out else np.zeros((0, len(FIELDS)), np.int64)
         for place in range(3):
