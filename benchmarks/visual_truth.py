@@ -4,7 +4,7 @@
     python benchmarks/visual_truth.py --scenes 0 --writer mini:llm --written 300
 
 Agreement: every answer of the programs, pictures encoded, recomputed by the second implementation from pixels and labels.
-Errors: 500 put in by tests/injected_errors.py, which shares nothing with the checker, and the 500 good rows they were made
+Errors: 500 put in by limbeck/questions/injected.py, which shares nothing with the checker, and the 500 good rows they were made
 of; half English, half Korean, all types. Written: conversations, descriptions and reasoning by a chat model, or without
 `--writer` by a stand-in that writes what is true and spoils one answer in four; the share of claims that the pictures
 bear out, before and after filtering.
@@ -21,7 +21,6 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from injected_errors import inject, inject_open
 from question_rows import DirectRun, made
 
 from filters.answers_true import AnswersTrue
@@ -35,6 +34,7 @@ from limbeck import models
 from limbeck.calibration import calibrate, interval
 from limbeck.models.roles import ChatAnswer
 from limbeck.models.spec import ModelSpec
+from limbeck.questions.injected import inject, inject_open
 from limbeck.questions.teaching import example
 from limbeck.stage import Drop
 from limbeck.storybook import Scene

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import build_commands, hand_on_commands, look_commands, start_commands
+from flows import build_commands, calibrate_command, hand_on_commands, look_commands, start_commands
 from limbeck import __version__
 
 HELP = """One recipe file in, a filtered and documented dataset out.
@@ -48,6 +48,7 @@ COMMANDS = {
     "Look": {
         "report": look_commands.report,
         "row": look_commands.row,
+        "calibrate": calibrate_command.calibrate,
     },
     "Hand on": {
         "export": hand_on_commands.export,

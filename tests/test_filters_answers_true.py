@@ -7,12 +7,12 @@ import random
 from collections import Counter
 
 import pytest
-from injected_errors import inject
 from question_rows import DirectRun, made, storybook
 
 from filters.answers_true import AnswersTrue
 from generators.visual_questions import VisualQuestions
 from limbeck.pictures import png
+from limbeck.questions.injected import inject
 from limbeck.questions.rows import question_row
 from limbeck.questions.things import DRAWERS
 from limbeck.questions.view import View

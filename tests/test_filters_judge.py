@@ -9,7 +9,6 @@ import random
 
 import numpy as np
 import pytest
-from injected_errors import inject
 from question_rows import DirectRun, made, storybook
 
 from filters.clip_relevance import ClipRelevance
@@ -19,6 +18,7 @@ from limbeck.calibration import calibrate
 from limbeck.errors import SettingError
 from limbeck.loopback import Faults, LoopbackServer
 from limbeck.models.chat_endpoint import EndpointChat
+from limbeck.questions.injected import inject
 from limbeck.stage import Failed
 from limbeck.turns import assistant, user
 
@@ -120,3 +120,64 @@ def test_relevance_is_that_of_the_best_picture_and_of_long_answers_alone():
     scores = [out["clip_relevance"] for out in stage.score(rows, DirectRun("c", Matcher()))]
     assert [None if s is None else round(s, 5) for s in scores] == [1.0, 0.0, 0.6, 0.8, None, None, None]
     assert [stage.decide({"clip_relevance": s}) for s in scores] == [(), ("irrelevant",), (), (), (), (), ()]
+
+
+RECIPE = """
+[dataset]
+name = "talks"
+record = "VisualInstruction"
+license = "cc0-1.0"
+languages = ["en", "ko"]
+
+[source]
+storybook = { rows = 4 }
+
+[models]
+judge = { base_url = "%s", model = "m", sees = true }
+
+[[stages]]
+use = "visual_questions"
+
+[[stages]]
+use = "answers_true"
+
+[[stages]]
+use = "judge"
+
+[[stages]]
+use = "balance"
+"""
+
+
+def test_the_command_calibrates_any_filter_of_single_rows(tmp_path, capsys):
+    """answers_true knows the truth; a judge that says five to everything finds nothing; one that answers in prose fails."""
+    from flows.cli import app
+    from limbeck.launch import main
+
+    assert app
+    (tmp_path / "recipe.toml").write_text(RECIPE % "http://127.0.0.1:9/v1")
+    assert main(["calibrate", str(tmp_path / "recipe.toml"), "answers_true", "-n", "40"]) == 0
+    said = capsys.readouterr().out
+    assert "of 40 errors" in said
+    assert float(said.split("%")[0].split()[-1]) >= 95
+    assert "drops 0.0% of 40 good rows" in " ".join(said.split())
+    for answer, expected in ((rated(), "0.0% of 10 errors"), ("Looks fine to me.", "failed on 20")):
+        with LoopbackServer(Faults(), lambda body, answer=answer: answer) as server:
+            (tmp_path / "recipe.toml").write_text(RECIPE % server.base_url)
+            assert main(["calibrate", str(tmp_path / "recipe.toml"), "judge", "-n", "10"]) == 0
+        assert expected in " ".join(capsys.readouterr().out.split())
+    for wrong in ("balance", "visual_questions", "nobody"):
+        assert main(["calibrate", str(tmp_path / "recipe.toml"), wrong]) == 2
+        assert "answers_true, judge" in capsys.readouterr().err
+
+
+def test_injected_errors_share_nothing_with_what_finds_them():
+    import ast
+    import inspect
+
+    from limbeck.questions import injected
+
+    tree = ast.parse(inspect.getsource(injected))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert modules == {"__future__", "collections.abc", "copy", "json", "random", "re", "typing"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 
-from injected_errors import inject
 from question_rows import made, storybook
 
 from generators.marked_pictures import MarkedPictures
 from generators.visual_questions import VisualQuestions
+from limbeck.questions.injected import inject
 from limbeck.questions.scoring import pairs_right, scored
 from limbeck.turns import answers
 

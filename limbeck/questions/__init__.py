@@ -9,6 +9,9 @@
     wording     an ask in words: question, answer, options
     reading     an answer's words back into a value
     claims      what an open answer says about the picture, sentence by sentence
+    injected    errors put in on purpose, by rules that share nothing with what finds them
+    scoring     a model's answers: right, wrong, unread; minimal pairs as pairs
+    photo       a picture known by boxes, names and masks alone
     teaching    examples that `mini:llm` learns the three written types from
 
 Nothing here learns, and nothing here imports torch.

@@ -1,15 +1,20 @@
 """Errors put into true answers on purpose, by rules of their own: nothing here imports what checks answers.
 
 Each rule takes a row and a random generator, and gives the row with one thing made false, or None where it doesn't
-apply. Words are this file's own. `inject` tries rules in random order.
+apply. Words are this file's own: what it does not share with a checker, it can't be blind to with it. `inject` tries
+rules in random order; `limbeck calibrate` measures filters with it.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import random
 import re
+from collections.abc import Sequence
+from typing import Any
 
+Row = dict[str, Any]
 COLOURS = {
     "en": ["red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"],
     "ko": ["빨간색", "주황색", "노란색", "초록색", "파란색", "보라색", "분홍색", "갈색"],
@@ -22,21 +27,24 @@ CODES = KINDS["en"]
 HUES = {"빨간": 0, "노란": 2, "파란": 4}
 
 
-def say(row, text):
+def say(row: Row, text: str) -> Row:
+    """The row with another last answer."""
     out = copy.deepcopy(row)
     out["messages"][-1]["content"] = [{"type": "text", "text": text, "image": None}]
     return out
 
 
-def said(row):
+def said(row: Row) -> str:
+    """The last answer."""
     return row["messages"][-1]["content"][0]["text"]
 
 
-def things(row):
+def things(row: Row) -> list[dict[str, Any]]:
+    """What the row's scenes show."""
     return [thing for scene in row["scenes"] for thing in json.loads(scene)["things"]]
 
 
-def flip_yes_no(row, rng):
+def flip_yes_no(row: Row, rng: random.Random) -> Row | None:
     """The opposite answer."""
     text = said(row)
     for yes, no in (("Yes", "No"), ("네", "아니요")):
@@ -46,7 +54,7 @@ def flip_yes_no(row, rng):
     return None
 
 
-def other_colour(row, rng):
+def other_colour(row: Row, rng: random.Random) -> Row | None:
     """A colour that no thing of the picture has, in the place of one that is named."""
     words = COLOURS[row["language"]]
     used = {COLOURS["en"].index(thing["colour"]) for thing in things(row)}
@@ -61,7 +69,7 @@ def other_colour(row, rng):
     return say(row, re.sub(old, new.capitalize() if text.startswith(old.capitalize()) else new, text, count=1, flags=re.I))
 
 
-def other_kind(row, rng):
+def other_kind(row: Row, rng: random.Random) -> Row | None:
     """A thing that isn't there, in the place of one that is."""
     text, language = said(row), row["language"]
     present = {CODES.index(thing["kind"]) for thing in things(row)}
@@ -75,7 +83,7 @@ def other_kind(row, rng):
     return say(row, text.replace(KINDS["ko"][named[0]], KINDS["ko"][rng.choice(absent)], 1)) if named else None
 
 
-def other_place(row, rng):
+def other_place(row: Row, rng: random.Random) -> Row | None:
     """Left for right, or the middle for the left."""
     text = said(row)
     for a, b in (("on the left", "on the right"), ("On the left", "On the right"), ("왼쪽", "오른쪽")):
@@ -88,7 +96,7 @@ def other_place(row, rng):
     return None
 
 
-def other_number(row, rng):
+def other_number(row: Row, rng: random.Random) -> Row | None:
     """One more or one less."""
     if row["answer_type"] == "number":
         return say(row, str(int(said(row)) + rng.choice((1, 2))))
@@ -98,7 +106,7 @@ def other_number(row, rng):
     return None
 
 
-def other_letter(row, rng):
+def other_letter(row: Row, rng: random.Random) -> Row | None:
     """Another option."""
     if row["answer_type"] != "choice":
         return None
@@ -107,7 +115,7 @@ def other_letter(row, rng):
     return say(row, rng.choice(wrong))
 
 
-def other_size(row, rng):
+def other_size(row: Row, rng: random.Random) -> Row | None:
     """Big for small."""
     if not row["template"].startswith("attribute") or row["answer_type"] == "choice":
         return None
@@ -118,7 +126,7 @@ def other_size(row, rng):
     return None
 
 
-def moved_box(row, rng):
+def moved_box(row: Row, rng: random.Random) -> Row | None:
     """Coordinates a third of the picture away."""
     numbers = re.findall(r"\d\.\d+", said(row))
     if len(numbers) not in (2, 4):
@@ -131,7 +139,7 @@ def moved_box(row, rng):
     return say(row, text)
 
 
-def other_setting(row, rng):
+def other_setting(row: Row, rng: random.Random) -> Row | None:
     """Another ground, time or weather."""
     if not row["template"].startswith("setting") or row["answer_type"] == "choice":
         return None
@@ -144,7 +152,7 @@ def other_setting(row, rng):
     return None
 
 
-def other_picture(row, rng, others):
+def other_picture(row: Row, rng: random.Random, others: Sequence[Row]) -> Row | None:
     """The picture of another scene, as of a row one off."""
     wrong = rng.choice([o for o in others if o["images"] and o["scenes"][0] != row["scenes"][0]])
     if not row["images"]:
@@ -157,8 +165,17 @@ RULES = (
 )  # fmt: skip
 
 
-def inject(row, rng, others):
-    """(name of the rule, the row made false), or None where no rule applies."""
+def inject(row: Row, rng: random.Random, others: Sequence[Row]) -> tuple[str, Row | None] | None:
+    """One error.
+
+    Args:
+        row: a true one, of program-made questions.
+        rng: chooses the error.
+        others: rows whose pictures may be taken for its own.
+
+    Returns:
+        (name of the rule, the row made false, or None where it has no picture); None where no rule applies.
+    """
     rules = list(RULES)
     rng.shuffle(rules)
     if rng.random() < 0.1:
@@ -170,7 +187,7 @@ def inject(row, rng, others):
     return None
 
 
-def inject_open(text, scene, rng):
+def inject_open(text: str, scene: str, rng: random.Random) -> str:
     """JSON that a model wrote about a scene, with one thing of its texts made false; as it was where no rule applies."""
     found = json.loads(text)
     answers = list(found["turns"]) if "turns" in found else [found]
