@@ -56,10 +56,8 @@ def test_a_recipe_opens_with_its_command_cost_and_expected_figures(name):
 def test_a_recipe_written_out_in_full_means_the_same(name, sets, tmp_path):
     recipe = load(ROOT / name, sets=sets.get(name, []))
     (tmp_path / "full.toml").write_text(recipe.toml(), encoding="utf-8")
-    again = load(
-        tmp_path / "full.toml",
-        sets=[f"source.captions={ROOT / 'recipes' / 'captions.jsonl'}"] if recipe.source.captions else [],
-    )
+    places = {name: value for name in ("captions", "images") if (value := getattr(recipe.source, name))}
+    again = load(tmp_path / "full.toml", sets=[f"source.{name}={ROOT / 'recipes' / value}" for name, value in places.items()])
     assert again.stages == recipe.stages
     assert again.models == recipe.models
 

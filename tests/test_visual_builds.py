@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 import limbeck
+from limbeck.loopback import Faults, LoopbackServer
+from limbeck.questions.context import conversation_answer
 from limbeck.recipe import load
 
 SPOIL = '''
@@ -106,6 +108,33 @@ def test_all_visual_stages_follow_each_other(tmp_path):
     assert [count.stage for count in built.funnel()][1:] == [
         "visual_questions", "answers_true", "source_leak", "repeated_questions", "balance",
     ]  # fmt: skip
+
+
+def test_the_domain_recipe_over_ones_own_pictures(tmp_path):
+    """Pictures and domain reach the writer, its answers become rows, the judge rates what is left."""
+    turns = conversation_answer([("Where is the mark?", "Near the upper edge."), ("Is there a crack?", "No, the surface shows a pit.")])
+    leak = conversation_answer([("Where is the mark?", "According to the caption it is above."), ("Large?", "It is small.")])
+    said, bodies = [turns, leak, turns], []
+
+    def answer(body):
+        bodies.append(body)
+        if "rating" in json.dumps(body.get("response_format", "")):
+            return '{"true": 5, "answers": 5, "seen": 4, "written": 5, "reason": ""}'
+        return said.pop() if said else turns
+
+    with LoopbackServer(Faults(), answer) as server:
+        built = limbeck.build("recipes/visual-domain.toml", tmp_path / "out", sets=[f"models.writer.base_url={server.base_url}"])
+    funnel = {count.stage: count for count in built.funnel()}
+    assert funnel["visual_conversations"].kept == 3
+    assert funnel["source_leak"].reasons == {"source_leak": 1}
+    assert funnel["judge"].kept == 2
+    asked = [body for body in bodies if "turns" in json.dumps(body["response_format"])]
+    assert len(asked) == 3
+    for body in asked:
+        assert "cast metal parts" in body["messages"][0]["content"]
+        kinds = [part["type"] for part in body["messages"][-1]["content"]]
+        assert kinds == ["image_url", "text"]
+    assert (built.path / "report" / "index.html").read_text().count("Near the upper edge.") >= 1
 
 
 COCO = """
