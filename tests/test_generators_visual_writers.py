@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from question_rows import DirectRun, asked, storybook
@@ -18,9 +19,10 @@ from limbeck.loopback import Faults, LoopbackServer
 from limbeck.models.chat_endpoint import EndpointChat
 from limbeck.questions.context import SCHEMAS, TASKS, conversation_answer, description_answer, reasoning_answer
 from limbeck.questions.teaching import example
+from limbeck.questions.written import Rejected
 from limbeck.stage import Drop
 from limbeck.storybook import Scene
-from limbeck.turns import answers, faults, text_of
+from limbeck.turns import answers, assistant, faults, text_of, user
 
 STAGES = {"conversation": VisualConversations, "description": VisualDescriptions, "reasoning": VisualReasoning}
 GOOD = {
@@ -105,6 +107,25 @@ def test_fences_thoughts_and_faults_of_the_server_are_overcome():
     assert answers(row["messages"]) == ["A house.", "No, there is no cat."]
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_the_worked_examples_are_what_the_stage_itself_takes(task):
+    """Three a type, one of them Korean: each passes the reader that real answers pass, leaks nothing and speaks its language."""
+    from limbeck.models.roles import ChatAnswer
+
+    stage = STAGES[task]()
+    _, bodies = run_stage(stage, storybook(1), says(GOOD[task]))
+    said = [m["content"] for m in bodies[0]["messages"] if m["role"] == "assistant"]
+    assert len(said) == 3
+    languages = ["ko" if any("가" <= letter <= "힣" for letter in text) else "en" for text in said]
+    for text, language in zip(said, languages, strict=True):
+        turns = stage.read(ChatAnswer(text), language, np.random.default_rng(0))
+        row = {"messages": [m for q, a in turns for m in (user(q), assistant(a))], "question_type": task}
+        assert SourceLeak().score([row], DirectRun())[0]["leak"] is None
+        with pytest.raises(Rejected, match="language"):
+            stage.read(ChatAnswer(text), "en" if language == "ko" else "ko", np.random.default_rng(0))
+    assert sorted(languages) == ["en", "en", "ko"]
+
+
 def test_a_seeing_model_gets_the_picture():
     (row,), bodies = run_stage(VisualDescriptions(sees=True), storybook(1), says(GOOD["description"]), sees=True)
     kinds = [part["type"] for part in bodies[0]["messages"][-1]["content"]]
@@ -115,7 +136,7 @@ def test_a_seeing_model_gets_the_picture():
 
 def test_a_miniature_gets_its_own_prompt_and_is_asked_for_what_it_was_taught():
     world = {"visual_tasks": ["description"], "languages": ["en"]}
-    (row,), bodies = run_stage(VisualDescriptions(), storybook(1), says(GOOD["description"]), world=world)
+    _, bodies = run_stage(VisualDescriptions(), storybook(1), says(GOOD["description"]), world=world)
     assert bodies[0]["messages"][0]["content"].startswith("write: description\ncaption: ")
     (drop,), bodies = run_stage(VisualConversations(), storybook(1), says(GOOD["conversation"]), world=world)
     assert (drop.reason, bodies) == ("outside_world", [])
@@ -149,7 +170,7 @@ def test_what_the_miniature_is_taught_is_true_and_leaks_nothing():
             prompt, answer, _ = example(Scene.from_json(row["scene"]), random.Random(f"{row['id']}{task}"), task)
             taught[prompt] = answer
     for task in TASKS:
-        rows, bodies = run_stage(
+        rows, _ = run_stage(
             STAGES[task](), storybook(30, seed=11), lambda body: taught[body["messages"][0]["content"]], world=world
         )
         assert not [row for row in rows if isinstance(row, Drop)]
