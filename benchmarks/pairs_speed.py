@@ -1,6 +1,6 @@
 """Accepted pairs an hour: InstructPix2Pix's published procedure against `edit_pairs`, on one machine.
 
-    python benchmarks/pairs_speed.py --out pairs_speed.json
+    python -m benchmarks.pairs_speed --out pairs_speed.json
 
 The reference renders 100 samples of every prompt, one pair a batch, 100 ancestral Euler steps, dense logits, scores
 pair by pair and keeps up to 4 that pass. Both sides use the same models, prompts, ranges and thresholds, and at
