@@ -24,6 +24,7 @@ from limbeck import __version__, ledger, models, sources
 from limbeck.contract import stored_schema
 from limbeck.decisions import is_global
 from limbeck.errors import BuildNotFound
+from limbeck.models.presence import check_models_are_there
 from limbeck.recipe import Recipe
 from limbeck.schema import StageTable
 from limbeck.stage import decision_settings, model_settings, models_of, settings_of
@@ -104,6 +105,8 @@ def make_plan(recipe: Recipe, out: str | Path, *, limit: int | None = None) -> P
 
     Raises:
         BuildNotFound: the folder holds something, but no build.
+        ModelNotFound: a model that a stage uses can't be had.
+        UnsafeWeights: one has pickled weights only.
         SourceError: the source can't be read.
         DiskFull: there is no room.
     """
@@ -112,9 +115,10 @@ def make_plan(recipe: Recipe, out: str | Path, *, limit: int | None = None) -> P
         not out.is_dir() or (any(out.iterdir()) and not (out / "lock.json").exists() and not (out / LEASES).exists())
     ):
         raise BuildNotFound(f"{out} is not empty and holds no build", remedy="name another folder with --out")
+    used = sorted({name for table in recipe.stages for name, _ in models_of(table.stage).values()})
+    check_models_are_there({name: recipe.models[name] for name in used}, recipe.folder, recipe.origin)
     with disk_errors(out):
         (out / LEASES).mkdir(parents=True, exist_ok=True)
-    used = sorted({name for table in recipe.stages for name, _ in models_of(table.stage).values()})
     fingerprints = {name: models.fingerprint(recipe.models[name], recipe.folder) for name in used}
     keys = tuple(stage_key(table, fingerprints, recipe.dataset.seed) for table in recipe.stages)
     with FileLock(out / LEASES / "setup.lock"):

@@ -42,6 +42,7 @@ def recipe(tmp_path):
     for name in ("tiny", "other"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(f'{{"name": "{name}"}}')
+        (tmp_path / name / "model.safetensors").touch()  # nobody loads it
     (tmp_path / "c.txt").write_text("".join(f"thing {i}\n" for i in range(40)))
     (tmp_path / "r.toml").write_text(RECIPE)
     return tmp_path / "r.toml"

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import LimbeckError, MissingExtra, ModelError, ModelNotFound, did_you_mean
+from limbeck.hub_errors import hub_errors
+from limbeck.models.declared import other_role
 from limbeck.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -109,7 +111,7 @@ def unfit(spec: ModelSpec, role: Role, folder: Path | None = None) -> str | None
         return None
     path = Path(located(spec, folder))
     if path.is_dir() or path.is_file():
-        return None
+        return other_role(path, role)
     if _is_path(spec.id):
         return f"there is no model folder {path}"
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", spec.id):
@@ -154,9 +156,7 @@ def _contents(place: str, weights_name: Any) -> str:
 def _commit(repo_id: str, revision: str | None) -> str:
     if revision and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    import httpx
     from huggingface_hub import HfApi, constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
         cached = Path(snapshot_download(repo_id, revision=revision, local_files_only=True))
@@ -167,7 +167,7 @@ def _commit(repo_id: str, revision: str | None) -> str:
     try:
         if not constants.HF_HUB_OFFLINE:
             return HfApi().model_info(repo_id, revision=revision, timeout=10).sha
-    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError) as error:
+    except hub_errors() as error:
         log.debug("the Hub doesn't say which commit %s is: %s", repo_id, error)  # loading says why
     return revision or "main"
 

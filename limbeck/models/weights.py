@@ -12,6 +12,7 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from limbeck.errors import ModelNotFound, UnsafeWeights
+from limbeck.hub_errors import hub_errors
 
 PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 """Weight files that are pickles (or other formats which the backends don't read)."""
@@ -105,14 +106,12 @@ def _components(model_index: str) -> set[str]:
 
 def _hub_files(repo_id: str, revision: str | None) -> tuple[list[PurePosixPath], set[str] | None] | None:
     """Files and components of a Hub id, as the Hub lists them, or else the local cache; None where neither answers."""
-    import httpx
     from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         cached = Path(snapshot_download(repo_id, revision=revision, local_files_only=True))
         names = [p.relative_to(cached).as_posix() for p in cached.rglob("*") if p.is_file()]
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
+    except hub_errors():
         names = []
     complete = any(name.endswith(".safetensors") for name in names)
     try:
@@ -122,7 +121,7 @@ def _hub_files(repo_id: str, revision: str | None) -> tuple[list[PurePosixPath],
         if "model_index.json" in names:
             index = hf_hub_download(repo_id, "model_index.json", revision=revision, local_files_only=complete)
             components = _components(Path(index).read_text(encoding="utf-8"))
-    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError):
+    except hub_errors():
         return None  # no network, no such repository, no access: the loader's own error says which
     return ([PurePosixPath(name) for name in names], components) if names else None
 
