@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import limbeck
 from limbeck.loopback import Faults, LoopbackServer
-from limbeck.questions.context import conversation_answer
+from limbeck.pictures import png
+from limbeck.questions.context import conversation_answer, description_answer
 from limbeck.recipe import load
+from limbeck.storybook import parse_caption, render
 
 SPOIL = '''
 """Answers every other closed question wrongly, and says so in `template_is`."""
@@ -177,3 +181,74 @@ def test_coco_annotations_become_marked_questions(tmp_path):
         assert [box["name"] for box in row["boxes"]] == ["dog", "bus"]
         for mark in row["marks"]:
             assert (10 < 200 * mark["x"] < 70) == (mark["name"] == "dog")
+
+
+def drawn(text, side=64):
+    return png(render(parse_caption(text), side).image)
+
+
+def test_edit_pairs_that_limbeck_made_become_two_picture_questions_and_minimal_pairs(tmp_path):
+    """A build of edit pairs is the source of a build of questions; both pictures are the pairs' own."""
+    ball, red = "a big red ball on the left and a small blue house on the right, on grass, by day", "make the ball green"
+    green = ball.replace("red", "green")
+    table = [{"original_prompt": ball, "edit_prompt": red, "edited_prompt": green, "original_image": drawn(ball), "edited_image": drawn(green)},
+             {"original_prompt": "a dog", "edit_prompt": "make it a cat", "edited_prompt": "a cat", "original_image": drawn(ball),
+              "edited_image": drawn(green)}]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "pairs.parquet")
+    (tmp_path / "pairs.toml").write_text(
+        '[dataset]\nname = "pairs"\nlicense = "cc0-1.0"\n[source]\npairs = "pairs.parquet"\n[[stages]]\nuse = "image_integrity"\n'
+    )
+    pairs = limbeck.build(tmp_path / "pairs.toml", tmp_path / "pairs")
+    assert sum(pairs.splits().values()) == 2
+    (tmp_path / "recipe.toml").write_text(
+        '[dataset]\nname = "q"\nrecord = "VisualInstruction"\nlicense = "cc0-1.0"\nlanguages = ["en", "ko"]\n[source]\nbuild = "pairs"\n'
+        '[[stages]]\nuse = "visual_questions"\nof = "edit_pairs"\nminimal_pairs = 4\ntwo_pictures = 4\n[[stages]]\nuse = "answers_true"\n'
+    )
+    built = limbeck.build(tmp_path / "recipe.toml", tmp_path / "out")
+    funnel = {count.stage: count for count in built.funnel()}
+    assert funnel["visual_questions"].reasons == {"not_a_scene": 1}, "a pair of another world is counted"
+    assert funnel["answers_true"].dropped == 0
+    rows = list(built.rows())
+    assert {image for row in rows for image in row["images"]} == {drawn(ball), drawn(green)}
+    turned = [row for row in rows if row["pair_id"]]
+    assert len(turned) >= 2
+    assert len({row["answer_value"] for row in turned if row["pair_id"] == turned[0]["pair_id"]}) == 2
+
+
+def test_a_dataset_of_pictures_and_captions_is_written_about(tmp_path):
+    """Anything that `datasets` reads: here Parquet with a picture and a caption under names of its own."""
+    (tmp_path / "photos").mkdir()
+    scene = "a small pink cat in the middle, on snow, at night"
+    table = [{"picture": {"bytes": drawn(scene), "path": None}, "sentence": "A cat sits in the snow."}, {"picture": None, "sentence": "None."}]
+    pq.write_table(pa.Table.from_pylist(table), tmp_path / "photos" / "train.parquet")
+    with LoopbackServer(Faults(), lambda body: description_answer("A pink cat sits in the snow at night.")) as server:
+        (tmp_path / "recipe.toml").write_text(
+            '[dataset]\nname = "d"\nrecord = "VisualInstruction"\nlicense = "cc0-1.0"\n[source]\ndataset = "photos"\n'
+            'columns = { image = "picture", caption = "sentence" }\n'
+            f'[models]\nwriter = {{ base_url = "{server.base_url}", model = "m" }}\n'
+            '[[stages]]\nuse = "visual_descriptions"\nof = "captions"\n'
+        )
+        built = limbeck.build(tmp_path / "recipe.toml", tmp_path / "out")
+    (row,) = built.rows()
+    assert row["images"] == [drawn(scene)]
+    assert row["messages"][1]["content"][0]["text"] == "A pink cat sits in the snow at night."
+    assert sum(built.funnel()[0].reasons.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("The picture shows a cat.", "malformed"), ('{"caption": "A cat."}', "malformed"),
+        (description_answer("눈 위에 고양이가 있습니다."), "language"), ("I'm sorry, but I can't help with that.", "refused"),
+    ],
+)  # fmt: skip
+def test_what_an_endpoint_gets_wrong_is_counted_in_the_build(said, reason, tmp_path):
+    """Prose, another schema, the wrong language, a refusal: a reason each, no crash, nothing lost."""
+    with LoopbackServer(Faults(), lambda body: said) as server:
+        (tmp_path / "recipe.toml").write_text(
+            '[dataset]\nname = "d"\nrecord = "VisualInstruction"\nlicense = "cc0-1.0"\n[source]\nstorybook = { rows = 3 }\n'
+            f'[models]\nwriter = {{ base_url = "{server.base_url}", model = "m" }}\n[[stages]]\nuse = "visual_descriptions"\n'
+        )
+        built = limbeck.build(tmp_path / "recipe.toml", tmp_path / "out")
+    assert built.funnel()[1].reasons == {reason: 3}
+    assert list(built.rows()) == []
