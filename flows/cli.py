@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from flows import build_commands, calibrate_command, hand_on_commands, look_commands, start_commands
+from flows import (
+    build_commands,
+    calibrate_command,
+    distill_commands,
+    hand_on_commands,
+    look_commands,
+    publish_commands,
+    start_commands,
+)
 from limbeck import __version__
 
 HELP = """One recipe file in, a filtered and documented dataset out.
@@ -50,8 +58,12 @@ COMMANDS = {
         "row": look_commands.row,
         "calibrate": calibrate_command.calibrate,
     },
+    "Distill": {
+        "distill": distill_commands.distill,
+    },
     "Hand on": {
         "export": hand_on_commands.export,
+        "publish": publish_commands.publish,
         "train-miniatures": hand_on_commands.train_miniatures,
     },
 }

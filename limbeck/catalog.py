@@ -36,7 +36,7 @@ def stage_class(use: str, folder: Path | None = None) -> type[Stage]:
     target, _, wanted = use.partition(":")
     if not wanted:
         return _by_name(use)
-    module = _from_file(target, folder) if target.endswith(".py") else _import(target, use)
+    module = module_of(target, use, folder)
     found = getattr(module, wanted, None)
     if found is None:
         known = [n for n, c in vars(module).items() if _is_stage(c)]
@@ -79,6 +79,15 @@ def _by_name(name: str) -> type[Stage]:
         if point.name == name:
             return _checked(point.load(), name)
     raise StageNotFound(f"no stage {name!r}", remedy=did_you_mean(name, _names()))
+
+
+def module_of(target: str, use: str, folder: Path | None = None) -> ModuleType:
+    """The module of a file (`./brand.py`) or of an importable name.
+
+    Raises:
+        StageNotFound: there is none.
+    """
+    return _from_file(target, folder) if target.endswith(".py") else _import(target, use)
 
 
 def _from_file(target: str, folder: Path | None) -> ModuleType:

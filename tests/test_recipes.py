@@ -1,27 +1,34 @@
 """Every recipe of the project, found recursively: each opens with its command, cost and expected figures, and is valid.
 
-The oracle is `limbeck.recipe.load`, which the command line uses; the count guards against recipes that aren't found.
+The oracles are `limbeck.recipe.load` and `distill.recipe.load`, which the command line uses; the counts guard against
+recipes that aren't found.
 """
 
 from __future__ import annotations
 
 import shlex
+import tomllib
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distill.recipe import is_distill_recipe
+from distill.recipe import load as load_student
 from limbeck.errors import RecipeError
 from limbeck.recipe import load
 from limbeck.starter import starter_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.toml"))
+EVERY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.toml"))
+STUDENTS = [name for name in EVERY if is_distill_recipe(tomllib.loads((ROOT / name).read_text(encoding="utf-8")))]
+RECIPES = [name for name in EVERY if name not in STUDENTS]
 
 
 def test_all_are_found():
     assert len(RECIPES) >= 7, f"recipes/ holds only {RECIPES}"
+    assert len(STUDENTS) >= 1, f"recipes/ holds only {STUDENTS} of students"
 
 
 @pytest.fixture
@@ -43,11 +50,12 @@ def test_a_recipe_is_valid(name, sets):
     assert load(ROOT / name, sets=sets.get(name, [])).digest() == recipe.digest()
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_recipe_opens_with_its_command_cost_and_expected_figures(name):
     first, *rest = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    assert shlex.split(first, comments=False)[1:4] == ["limbeck", "run", name]
-    head = [line for line in rest[: rest.index("[dataset]")] if line.startswith("#")]
+    command, table = ("distill", "[distill]") if name in STUDENTS else ("run", "[dataset]")
+    assert shlex.split(first, comments=False)[1:4] == ["limbeck", command, name]
+    head = [line for line in rest[: rest.index(table)] if line.startswith("#")]
     assert any(line.startswith("# Cost ") for line in head)
     assert any(line.startswith("# Expected ") for line in head)
 
@@ -60,6 +68,23 @@ def test_a_recipe_written_out_in_full_means_the_same(name, sets, tmp_path):
     again = load(tmp_path / "full.toml", sets=[f"source.{name}={ROOT / 'recipes' / value}" for name, value in places.items()])
     assert again.stages == recipe.stages
     assert again.models == recipe.models
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_students_recipe_is_valid_and_written_out_in_full_means_the_same(name, tmp_path):
+    recipe = load_student(ROOT / name)
+    (tmp_path / "full.toml").write_text(recipe.toml(), encoding="utf-8")
+    again = load_student(tmp_path / "full.toml")
+    assert again.student == recipe.student
+    assert again.digest() == recipe.digest()
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_slip_of_the_pen_is_seen_in_a_students_recipe(name, tmp_path):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    (tmp_path / "slip.toml").write_text(text.replace("[train]\n", "[train]\nstesp = 1\n", 1), encoding="utf-8")
+    with pytest.raises(RecipeError, match="did you mean 'steps'"):
+        load_student(tmp_path / "slip.toml")
 
 
 def test_the_starter_is_valid(tmp_path):

@@ -67,9 +67,9 @@ def written(rng: np.random.Generator, split: Split = "train") -> tuple[str, str,
     return prompt, answer, scene, task
 
 
-def lesson(rng: np.random.Generator) -> tuple[str, str]:
-    """A prompt and its answer, of an edit or of a written type with equal chance."""
-    return (example if rng.random() < 0.5 else written)(rng)[:2]
+def lesson(rng: np.random.Generator, edits: float = 0.5) -> tuple[str, str]:
+    """A prompt and its answer: of an edit with that chance, else of a written type."""
+    return (example if rng.random() < edits else written)(rng)[:2]
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -133,12 +133,12 @@ LONGEST = 320
 _CHUNK = 1000
 
 
-def _chunk(job: tuple[int, int, str]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+def _chunk(job: tuple[int, int, float, str]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     from transformers import AutoTokenizer
 
-    index, n, folder = job
+    index, n, edits, folder = job
     tokenizer, rng = AutoTokenizer.from_pretrained(folder), np.random.default_rng([7, index])
-    pairs = [lesson(rng) for _ in range(n)]
+    pairs = [lesson(rng, edits) for _ in range(n)]
     prompts = tokenizer([f"{USER}{p}{END}{ASSISTANT}" for p, _ in pairs], add_special_tokens=False).input_ids
     answers = tokenizer([f"{a}{END}" for _, a in pairs], add_special_tokens=False).input_ids
     ids, ends = np.zeros((n, LONGEST), np.int16), np.zeros((n, 2), np.int16)
@@ -147,12 +147,13 @@ def _chunk(job: tuple[int, int, str]) -> tuple[NDArray[np.int16], NDArray[np.int
     return ids, ends
 
 
-def open_corpus(folder: Path, n: int, tokenizer: PreTrainedTokenizerFast) -> Corpus:
-    """Opens `n` lessons, writing them first where they are not there yet."""
-    cache = folder / f"lessons-{n}.npz"
+def open_corpus(folder: Path, n: int, tokenizer: PreTrainedTokenizerFast, edits: float = 0.5) -> Corpus:
+    """Opens `n` lessons, that share of them edits, writing them first where they are not there yet."""
+    cache = folder / f"lessons-{n}-{edits}.npz"
     if not cache.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         tokenizer.save_pretrained(folder / "tokenizer")
-        jobs = [(i, min(_CHUNK, n - i * _CHUNK), str(folder / "tokenizer")) for i in range(-(-n // _CHUNK))]
+        jobs = [(i, min(_CHUNK, n - i * _CHUNK), edits, str(folder / "tokenizer")) for i in range(-(-n // _CHUNK))]
         with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
             parts = list(pool.map(_chunk, jobs))
         np.savez(cache.with_suffix(".part.npz"), *(np.concatenate(part) for part in zip(*parts, strict=True)))
@@ -162,7 +163,7 @@ def open_corpus(folder: Path, n: int, tokenizer: PreTrainedTokenizerFast) -> Cor
 
 
 def train(
-    tokenizer: PreTrainedTokenizerFast,
+    model: LlamaForCausalLM,
     corpus: Corpus,
     work: Path,
     *,
@@ -176,7 +177,7 @@ def train(
     """Trains on answers only; prompts and padding carry no loss, the end token does.
 
     Args:
-        tokenizer: of the corpus.
+        model: where to begin.
         corpus: lessons.
         work: folder of checkpoints.
         device: where to train.
@@ -186,7 +187,7 @@ def train(
         seconds: ends the run sooner.
         every: steps between checkpoints.
     """
-    model = build(len(tokenizer)).to(device)
+    model = model.to(device)
     all_ids, all_ends, at = corpus.ids.to(device), corpus.ends.to(device), torch.arange(LONGEST, device=device)
     longest = corpus.ends[:, 1].numpy()
 

@@ -7,6 +7,7 @@
     reader      the judge                                           needs decoder
     clip        the scorer                                          needs text, decoder
     llm         the writer
+    edits       the writer once more, mostly on edits               needs llm
     diffusion   the painter                                         needs text, vae; exports with decoder
 
 Every step keeps its checkpoints in the work folder and goes on from them; what is finished is not trained again.
@@ -36,7 +37,7 @@ from distill.miniatures.bank import Bank, channels_first, open_bank
 
 HOME = Path(__file__).parent.parent.parent / "limbeck" / "miniatures"
 WORK = Path(".cache/miniatures")
-NAMES = ("bank", "text", "vae", "decoder", "reader", "clip", "llm", "diffusion")
+NAMES = ("bank", "text", "vae", "decoder", "reader", "clip", "llm", "edits", "diffusion")
 TRIPS = 24_000
 
 PLANS: dict[str, dict[str, dict[str, Any]]] = {
@@ -156,8 +157,21 @@ def train_llm(shop: Shop) -> None:
     """The writer."""
     tokenizer, work = llm_.build_tokenizer(), shop.work / "llm"
     corpus = llm_.open_corpus(work, shop.settings("llm").get("lessons", 60_000), tokenizer)
-    model = llm_.train(tokenizer, corpus, work, device=shop.device, **shop.settings("llm", "lessons"))
+    model = llm_.build(len(tokenizer))
+    model = llm_.train(model, corpus, work, device=shop.device, **shop.settings("llm", "lessons"))
     llm_.save(shop.home / "llm", model, tokenizer)
+
+
+def train_edits(shop: Shop) -> None:
+    """The writer once more, mostly on edits, from its published weights at a low rate."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    home, work = shop.home / "llm", shop.work / "edits"
+    tokenizer = AutoTokenizer.from_pretrained(home)
+    corpus = llm_.open_corpus(work, shop.settings("edits").get("lessons", 60_000), tokenizer, edits=0.8)
+    model = AutoModelForCausalLM.from_pretrained(home, dtype=torch.float32)
+    settings = {"steps": 1500, "batch": 48, "lr": 6e-4} | shop.settings("edits", "lessons")
+    llm_.save(home, llm_.train(model, corpus, work, device=shop.device, **settings), tokenizer)
 
 
 def train_diffusion(shop: Shop) -> None:
@@ -189,6 +203,7 @@ STEPS: dict[str, Callable[[Shop], Any]] = {
     "reader": train_reader,
     "clip": train_clip,
     "llm": train_llm,
+    "edits": train_edits,
     "diffusion": train_diffusion,
 }
 

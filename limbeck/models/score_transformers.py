@@ -43,6 +43,7 @@ class TransformersScore:
         has_text: whether texts can be embedded; DINOv2 knows pictures only.
         dim: length of an embedding.
         max_tokens: token limit of a text, 0 without text.
+        image_parameters: of what embeds pictures: vision tower and projection.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class TransformersScore:
         self._model.to(self.device).eval().requires_grad_(False)
         self.max_tokens: int = config.text_config.max_position_embeddings if self.has_text else 0
         self.dim = _dim(config)
+        self.image_parameters = _image_parameters(self._model)
         weights = weights_name(folder_or_id, Path(cached_file(self.name, "config.json", revision=revision)).parent)
         self.fingerprint = f"score:{weights}:{_DTYPES[dtype]}:{resize}"
 
@@ -188,6 +190,21 @@ class TransformersScore:
         lengths = self._tokenizer(list(texts), truncation=False, return_attention_mask=False, verbose=False)
         return [len(ids) > self.max_tokens for ids in lengths["input_ids"]]
 
+    def contrast(self) -> dict[str, float | str]:
+        """How similarities became probabilities in training: `kind`, `scale` (exp of what is learnt), and `bias`.
+
+        `softmax`: over texts, of scale * cosine (CLIP). `sigmoid`: of scale * cosine + bias, each pair by itself
+        (SigLIP). Without text, `none` with scale 1.
+        """
+        if not self.has_text:
+            return {"kind": "none", "scale": 1.0, "bias": 0.0}
+        bias = getattr(self._model, "logit_bias", None)
+        return {
+            "kind": "softmax" if bias is None else "sigmoid",
+            "scale": float(self._model.logit_scale.detach().float().exp()),
+            "bias": 0.0 if bias is None else float(bias.detach().float()),
+        }
+
     @torch.inference_mode()
     def _batched(self, items: list[_Item], embed: Callable[[list[_Item]], torch.Tensor]) -> np.ndarray:
         """Runs `embed` batch by batch and brings rows to unit length, in float32."""
@@ -223,3 +240,11 @@ def _dim(config: object) -> int:
     if hasattr(config, "projection_dim"):
         return config.projection_dim
     return getattr(config, "vision_config", config).hidden_size
+
+
+def _image_parameters(model: torch.nn.Module) -> int:
+    """Parameters that a picture goes through."""
+    parts = [getattr(model, name, None) for name in ("vision_model", "visual_projection")]
+    return sum(p.numel() for part in parts if part is not None for p in part.parameters()) or sum(
+        p.numel() for p in model.parameters()
+    )

@@ -1,0 +1,217 @@
+"""Which rows a step sees, and as what: a function of seed and step, of nothing that came before.
+
+    pools    labelled and unlabelled training rows, development and test rows
+    stream   an endless walk through a pool, shuffled anew each time round
+    batch    step t takes the next rows of each stream; a process takes every n-th, in micro-batches
+
+A resumed training, another number of processes or another micro-batch therefore sees the same rows under the same
+views with the same random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.arm_names import Arm
+from distill.student import Batch, Item, Student
+from distill.views import View
+from limbeck import seeds
+from limbeck.errors import RequestError
+
+if TYPE_CHECKING:
+    from distill.dataset import Dataset
+    from distill.recipe import DistillRecipe
+    from distill.work import Work
+
+DEV_SHARE = 0.05
+"""Of the training groups, held back where a dataset has no development split."""
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Positions of the dataset's rows by what they may be used for; no row is in two."""
+
+    labelled: Positions
+    unlabelled: Positions
+    dev: Positions
+    test: Positions
+
+    @property
+    def train(self) -> Positions:
+        """Rows that are trained on at all."""
+        return np.concatenate([self.labelled, self.unlabelled])
+
+
+def held_out(dataset: Dataset, recipe: DistillRecipe) -> tuple[Positions, Positions, Positions]:
+    """Training, development and test rows, before budgets of labels.
+
+    Raises:
+        RequestError: the dataset has no row in a split that is needed.
+    """
+    wanted, splits = recipe.evaluate, dict(dataset.splits)
+    if wanted.test_split not in splits:
+        raise RequestError(
+            f"{dataset.lineage.name} has no split {wanted.test_split!r}; it has {', '.join(splits)}",
+            expected="rows that were held out",
+            where="evaluate.test_split",
+            remedy="build it with splits = { train = 0.9, test = 0.1 }, or name another",
+        )
+    test = splits.pop(wanted.test_split)
+    dev = splits.pop(wanted.dev_split, None)
+    train = splits.get("train", np.zeros(0, np.int64))
+    if dev is None:
+        groups = [str(dataset.row(p).get("group") or dataset.ids[p]) for p in train]
+        back = np.array([seeds.unit("dev", group) < DEV_SHARE for group in groups], bool)
+        dev, train = train[back], train[~back]
+    if not len(train) or not len(dev):
+        raise RequestError(
+            f"{dataset.lineage.name} has {len(train)} rows to train on and {len(dev)} to look at",
+            expected="some of both, in the split `train`",
+            where=f"source.{recipe.source.kind}",
+        )
+    return train, dev[: wanted.dev_rows], test[: wanted.test_rows]
+
+
+def pools(dataset: Dataset, recipe: DistillRecipe, seed: int) -> Pools:
+    """Deals the training rows out. Which of them are labelled depends on the seed, so that it enters the spread.
+
+    Raises:
+        RequestError: there are fewer rows than the budget asks for.
+    """
+    train, dev, test = held_out(dataset, recipe)
+    order = sorted(train, key=lambda p: seeds.unit("labelled", str(seed), dataset.ids[p]))
+    labelled = len(order) if recipe.budget.labelled is None else recipe.budget.labelled
+    rest = len(order) - labelled if recipe.budget.unlabelled is None else recipe.budget.unlabelled
+    if labelled + rest > len(order):
+        raise RequestError(
+            f"{labelled:,} labelled and {rest:,} unlabelled rows are asked for, and {len(order):,} are there",
+            where="budget",
+            remedy="take fewer, or more rows in [source]",
+        )
+    chosen = np.array(order[: labelled + rest], np.int64)
+    return Pools(chosen[:labelled], chosen[labelled:], dev, test)
+
+
+class Stream:
+    """An endless walk through a pool, in an order that seed and lap decide."""
+
+    def __init__(self, pool: Positions, seed: int, name: str) -> None:
+        """`name` keeps the orders of two streams of one seed apart."""
+        self.pool = pool
+        self._order = lru_cache(maxsize=4)(lambda lap: seeds.rng(seed, "order", name, lap).permutation(len(pool)))
+
+    def __getitem__(self, n: int) -> int:
+        """Position in the dataset of the n-th row of the walk."""
+        lap, at = divmod(n, len(self.pool))
+        return int(self.pool[self._order(lap)[at]])
+
+
+class Batches:
+    """The batches of one training of one arm in one phase.
+
+    Attributes:
+        epoch_steps: steps that are one walk through the longer of the streams.
+    """
+
+    def __init__(self, work: Work, arm: Arm, found: Pools, phase: str, batch_size: int, micro: int | None) -> None:
+        """Sets the streams up; rows that the phase doesn't take are left out."""
+        self._work, self._arm, self._phase = work, arm, phase
+        self._size, self._micro = batch_size, micro
+        labelled, unlabelled = (self._taken(pool) for pool in (found.labelled, found.unlabelled))
+        if not len(labelled):
+            raise RequestError(f"no labelled row is of use in the phase {phase!r}", where="source")
+        both = arm.taught and len(unlabelled)
+        share = work.recipe.budget.labelled_share
+        self._labelled_rows = round(batch_size * share) if both else batch_size
+        self._labelled = Stream(labelled, work.seed, f"{phase} labelled")
+        self._unlabelled = Stream(unlabelled, work.seed, f"{phase} unlabelled") if both else None
+        self.epoch_steps = max(
+            -(-len(labelled) // max(1, self._labelled_rows)),
+            -(-len(unlabelled) // max(1, batch_size - self._labelled_rows)) if both else 0,
+        )
+        self._sham = sham(found.train, work.seed) if arm.sham else None
+
+    def _taken(self, pool: Positions) -> Positions:
+        student, dataset = self._work.student, self._work.dataset
+        if type(student).takes is Student.takes:  # which takes everything
+            return pool
+        return np.array([p for p in pool if student.takes(dataset.row(p), self._phase)], np.int64)
+
+    def positions(self, step: int) -> list[tuple[int, bool]]:
+        """Rows of a step, each with whether its label may be seen; labelled and unlabelled ones interleaved."""
+        first, rest = self._labelled_rows, self._size - self._labelled_rows
+        labelled = [(self._labelled[step * first + i], True) for i in range(first)]
+        if self._unlabelled is None:
+            return labelled
+        others = [(self._unlabelled[step * rest + i], False) for i in range(rest)]
+        order = np.argsort(
+            [*(i / max(1, first) for i in range(first)), *(i / max(1, rest) for i in range(rest))], kind="stable"
+        )
+        return [(labelled + others)[i] for i in order]
+
+    def ids(self, step: int) -> list[str]:
+        """Ids of a step's rows."""
+        return [self._work.dataset.ids[p] for p, _ in self.positions(step)]
+
+    def micro_batches(self, step: int, rank: int = 0, world: int = 1) -> list[Batch]:
+        """Tensors of a step for one of `world` processes."""
+        items = [
+            self._item(step, place, position, labelled)
+            for place, (position, labelled) in enumerate(self.positions(step))
+            if place % world == rank
+        ]
+        size = self._micro or max(1, len(items))
+        return [
+            self._work.student.batch(items[i : i + size], self._phase, self._work) for i in range(0, len(items), size)
+        ]
+
+    def _item(self, step: int, place: int, position: int, labelled: bool) -> Item:
+        work, rng = self._work, seeds.rng(self._work.seed, f"item {self._phase}", str(step), place)
+        row_id, cache, view, target = work.dataset.ids[position], work.cache, View(), None
+        if cache is not None and (views := cache.views(row_id)):
+            number = int(rng.integers(views))
+            view = cache.view(row_id, number)
+            if self._arm.taught:
+                other = row_id if self._sham is None else work.dataset.ids[self._sham[position]]
+                target = cache.target(other, min(number, cache.views(other) - 1))
+        return Item(work.dataset.row(position), target, view, labelled, rng)
+
+
+def sham(pool: Positions, seed: int) -> dict[int, int]:
+    """Each row to another row of the pool: targets of the sham teacher; nobody keeps their own.
+
+    >>> found = sham(np.arange(5), 0)
+    >>> sorted(found.values()), any(a == b for a, b in found.items())
+    ([0, 1, 2, 3, 4], False)
+    """
+    order = seeds.rng(seed, "sham", "teacher").permutation(len(pool))
+    return {int(pool[a]): int(pool[b]) for a, b in zip(order, np.roll(order, 1), strict=True)}
+
+
+class Prepared:
+    """Micro-batches of steps first, first + 1, ..., prepared in worker processes where there are some."""
+
+    def __init__(self, batches: Any, first: int, steps: int, rank: int, world: int, workers: int) -> None:
+        """`batches` is anything with `micro_batches(step, rank, world)`."""
+        self._batches, self._range, self._rank, self._world = batches, range(first, steps), rank, world
+        self._workers = workers
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    def __getitem__(self, n: int) -> list[Batch]:
+        return self._batches.micro_batches(self._range[n], self._rank, self._world)
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        if not self._workers:
+            return (self[n] for n in range(len(self)))
+        from torch.utils.data import DataLoader
+
+        return iter(DataLoader(self, batch_size=None, shuffle=False, num_workers=self._workers, prefetch_factor=4))  # type: ignore[arg-type]

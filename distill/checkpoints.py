@@ -1,0 +1,58 @@
+"""A training on disk, written aside and renamed: a kill leaves the last whole one.
+
+    work/checkpoint.pt    trained weights and buffers, average, optimiser, scaler, step, looks; random numbers need no
+                          keeping, since every step seeds them from (seed, step, process)
+    work/best.pt          trained weights and buffers of the best look
+
+Frozen weights are not in it: `Student.build` gives them again. No teacher is ever in it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.store import disk_errors, sync_folder
+
+LAST, BEST = "checkpoint.pt", "best.pt"
+
+
+def trained_state(model: nn.Module) -> dict[str, Tensor]:
+    """What a training changes: parameters with gradients, and buffers that are saved."""
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if name in trained or name not in frozen}
+
+
+def load_trained(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """The inverse of `trained_state`.
+
+    Raises:
+        RuntimeError: it is the state of another architecture.
+    """
+    missing = trained_state(model).keys() - state.keys()
+    unexpected = model.load_state_dict(state, strict=False).unexpected_keys
+    if missing or unexpected:
+        raise RuntimeError(f"a checkpoint of another model: {sorted(missing)[:3]} missing, {unexpected[:3]} unknown")
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Writes a state.
+
+    Raises:
+        DiskFull: the last one stays.
+    """
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".tmp")
+        torch.save(state, aside)
+        aside.replace(path)
+        sync_folder(path.parent)
+
+
+def load(path: Path, device: str = "cpu") -> dict[str, Any] | None:
+    """A state, or None where there is none; nothing but tensors and plain values is unpickled."""
+    return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None

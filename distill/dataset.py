@@ -1,0 +1,274 @@
+"""The rows that a student learns from, wherever they come from: one table on disk that any row can be read from.
+
+    a build (`source.build`)     its published rows, data/SPLIT-*.parquet, with their splits
+    any other source             rows as `limbeck.sources` gives them; a storybook scene without a picture is drawn
+
+Rows are copied once into an Arrow file that is memory-mapped: reading row 7 of a million takes no memory, and worker
+processes share it. Each row keeps a digest of what the student reads of it, by which a teacher's cache knows that a
+row has changed though its id hasn't.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from limbeck import sources
+from limbeck.errors import RequestError, SourceError, did_you_mean
+from limbeck.records import COLUMNS, is_image
+from limbeck.stage import Drop
+from limbeck.store import disk_errors, write_file
+
+if TYPE_CHECKING:
+    from distill.progress import Watcher
+    from distill.recipe import DistillRecipe
+
+_BATCH_ROWS = 500
+_OWN = (pa.field("id", pa.string()), pa.field("split", pa.string()), pa.field("_digest", pa.binary(8)))
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where rows come from.
+
+    Attributes:
+        name: of the dataset, or a word for the source.
+        record: what its rows are, or empty.
+        license: it is given out under.
+        models: every model that made, scored or filtered its rows: id to the stages that used it.
+        filters: of those, the ids of models that filtered.
+        digest: of the dataset's recipe, or empty.
+    """
+
+    name: str
+    record: str = ""
+    license: str = ""
+    models: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
+    digest: str = ""
+
+
+class Dataset:
+    """Rows by position.
+
+    Attributes:
+        ids: of all rows, in order.
+        digests: (N,) bytes, of what the student reads of each row.
+        splits: split to the positions of its rows.
+        lineage: where the rows come from.
+        place: folder beside whose rows a teacher's cache lies.
+        columns: that were found.
+    """
+
+    def __init__(self, path: Path, lineage: Lineage, place: Path) -> None:
+        """Maps an Arrow file that `open_dataset` wrote."""
+        self.path, self.lineage, self.place = path, lineage, place
+        self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        self.ids: list[str] = self._table["id"].to_pylist()
+        self.digests: list[bytes] = self._table["_digest"].to_pylist()
+        names = self._table["split"].to_pylist()
+        self.splits: dict[str, NDArray[np.int64]] = {
+            split: np.flatnonzero(np.array(names) == split) for split in dict.fromkeys(names)
+        }
+        self.columns = tuple(n for n in self._table.schema.names if n not in ("_digest",))
+        self._at = {row_id: i for i, row_id in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def row(self, position: int) -> dict[str, Any]:
+        """A row as a dict, pictures as encoded bytes."""
+        return self._table.select(self.columns).slice(int(position), 1).to_pylist()[0]
+
+    def rows(self, positions: Sequence[int] | NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Rows by their positions."""
+        return [self.row(p) for p in positions]
+
+    def at(self, row_id: str) -> int:
+        """Position of a row."""
+        return self._at[row_id]
+
+    @property
+    def digest(self) -> str:
+        """Changes with any row."""
+        found = hashlib.blake2b(digest_size=16)
+        for row_id, digest in zip(self.ids, self.digests, strict=True):
+            found.update(row_id.encode() + b"\x1f" + digest)
+        return found.hexdigest()
+
+
+def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = None) -> Dataset:
+    """Opens the rows of a recipe, copying or drawing them first where that isn't done yet.
+
+    Args:
+        recipe: whose rows.
+        out: folder of the distillation; the Arrow file lies in `out/rows`.
+        watcher: is told how far it is.
+
+    Raises:
+        RequestError: the dataset hasn't the columns that the student reads.
+        SourceError: the source can't be read.
+        BuildNotFound: the build isn't there or isn't finished.
+    """
+    reader = _Built(recipe) if recipe.source.build is not None and not recipe.source.stage else _Sourced(recipe)
+    wanted = recipe.student.reads
+    for want in wanted:
+        if want.name not in reader.have:
+            raise RequestError(
+                f"{reader.lineage.name} has no column {want.name!r}, which the student {recipe.student.name!r} reads"
+                + (f"; its rows are {reader.lineage.record}" if reader.lineage.record else ""),
+                expected=f"rows with {', '.join(f.name for f in wanted)}",
+                where=f"source.{recipe.source.kind}",
+                remedy=did_you_mean(want.name, reader.have),
+            )
+    fields = [*wanted, *(f for f in recipe.student.reads_if_there if f.name in reader.have)]
+    fields += [COLUMNS["group"]] if "group" in reader.have and all(f.name != "group" for f in fields) else []
+    facts = [reader.key, *(f"{f.name}:{f.type}" for f in fields)]
+    path = out / "rows" / f"{hashlib.blake2b(orjson.dumps(facts), digest_size=8).hexdigest()}.arrow"
+    if not path.is_file():
+        with disk_errors(out):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, reader, fields, watcher)
+    return Dataset(path, reader.lineage, reader.place or out)
+
+
+def _write(path: Path, reader: _Built | _Sourced, fields: list[pa.Field], watcher: Watcher | None) -> None:
+    """Copies rows into an Arrow file, aside and then renamed."""
+    names = [f.name for f in fields if f.name not in ("id", "split")]
+    schema = pa.schema([*_OWN, *(pa.field(n, next(f.type for f in fields if f.name == n)) for n in names)])
+    aside, waiting, done = path.with_suffix(".tmp"), [], 0
+    if watcher:
+        watcher.started("rows", reader.count, "rows")
+    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+
+        def flush() -> None:
+            writer.write_batch(pa.RecordBatch.from_pylist(waiting, schema=schema))
+            waiting.clear()
+
+        for row in reader.rows(names):
+            kept = {name: row.get(name) for name in names}
+            waiting.append({"id": row["id"], "split": row["split"], "_digest": _row_digest(kept), **kept})
+            done += 1
+            if len(waiting) == _BATCH_ROWS:
+                flush()
+                if watcher:
+                    watcher.advanced("rows", done)
+        if waiting:
+            flush()
+    if not done:
+        raise SourceError("there are no rows", where=reader.lineage.name)
+    if watcher:
+        watcher.advanced("rows", done)
+        watcher.finished("rows")
+    aside.replace(path)
+
+
+def _row_digest(row: dict[str, Any]) -> bytes:
+    """Eight bytes that change with anything in a row.
+
+    >>> _row_digest({"a": b"x"}) == _row_digest({"a": b"y"})
+    False
+    """
+    plain = orjson.dumps(
+        row, option=orjson.OPT_SORT_KEYS, default=lambda v: hashlib.blake2b(v, digest_size=16).hexdigest()
+    )
+    return hashlib.blake2b(plain, digest_size=8).digest()
+
+
+class _Built:
+    """Rows of a finished build, as published."""
+
+    def __init__(self, recipe: DistillRecipe) -> None:
+        from limbeck.built import open_build
+        from limbeck.published_rows import Published
+
+        self.place = recipe.folder / Path(recipe.source.build).expanduser()
+        build = open_build(self.place)
+        self._published = Published(self.place)
+        self.have = tuple(self._published.schema.names)
+        self.count = sum(self._published.count(split) for split in self._published.splits)
+        self._limit = recipe.source.limit
+        made, filters = {}, []
+        for table in build.recipe.stages:
+            from limbeck.stage import models_of
+
+            for name, _ in models_of(table.stage).values():
+                model = build.recipe.models[name].id or str(build.recipe.models[name].model)
+                made[model] = (*made.get(model, ()), table.id)
+                filters += [model] if table.is_filter else []
+        dataset = build.recipe.dataset
+        self.lineage = Lineage(
+            dataset.name, dataset.record, dataset.license, made, tuple(dict.fromkeys(filters)), build.recipe.digest()
+        )
+        # what a build published is named by its files: a refilter writes them anew
+        self.key = [
+            [f.name, f.stat().st_size, f.stat().st_mtime_ns] for s in self._published.splits.values() for f in s
+        ]
+        self.key = [*self.key, self._limit]
+
+    def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Rows with their published split."""
+        left = self._limit if self._limit is not None else self.count
+        for split in self._published.splits:
+            for row in self._published.rows(split, ["id", *names]):
+                if left == 0:
+                    return
+                left -= 1
+                yield row | {"split": split}
+
+
+class _Sourced:
+    """Rows of any other source, by `limbeck.sources`; scenes are drawn."""
+
+    place = None
+
+    def __init__(self, recipe: DistillRecipe) -> None:
+        self._recipe, source = recipe, recipe.source
+        try:
+            fields = sources.fields(source, recipe.folder)
+        except SourceError as error:
+            error.where = error.where or f"source.{source.kind}"
+            raise
+        have = {f.name for f in fields}
+        self._draws = "scene" in have and not any(is_image(f) for f in fields)
+        self.have = (*have, "id", *(["image"] if self._draws else []))
+        known = source.storybook.get("rows") if source.storybook is not None else source.limit
+        self.count = known if isinstance(known, int) else None
+        self.lineage = Lineage(f"the {source.kind} source", license="cc0-1.0" if source.storybook is not None else "")
+        self.key = ["source", source.model_dump(mode="json"), recipe.distill.seed, str(recipe.folder)]
+
+    def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Usable rows; `split` is the source's own, else nine in ten train and the rest test, by group."""
+        from limbeck import seeds
+
+        for row in sources.rows(self._recipe.source, self._recipe.folder, self._recipe.distill.seed):
+            if isinstance(row, Drop):
+                continue
+            if self._draws and "image" in names:
+                row["image"] = _drawn(row["scene"])
+            if not row.get("split"):
+                row["split"] = "train" if seeds.unit("split", str(row.get("group") or row["id"])) < 0.9 else "test"
+            yield row
+
+
+def _drawn(scene: str) -> bytes:
+    """The picture of a scene, as PNG."""
+    from limbeck.pictures import png
+    from limbeck.storybook import Scene, render
+
+    return png(render(Scene.from_json(scene)).image)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, aside and then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    write_file(path, orjson.dumps(value, option=options) + b"\n")

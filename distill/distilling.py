@@ -1,0 +1,332 @@
+"""The whole line: rows, teacher, trainings, evaluation, export, card. Each step is done once; the same call resumes.
+
+    OUT/
+      recipe.toml  lock.json          resolved recipe; versions, digests, devices
+      rows/                           the dataset's rows, mapped (deletable: copied again)
+      teacher/NAME/                   the teacher's answers, where the dataset isn't a build with a folder of its own
+      arms/both-0/                    one training: checkpoint.pt, best.pt, metrics.jsonl, tensorboard/, model/, result.json
+      report.json                     every figure by arm, seed and format
+      student/                        what is given out: weights, README.md (the card), onnx/ ...
+
+`distill(recipe, out)` is a plain function; the command line and the Prefect flow call it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from distill import batches, evaluate, teacher_cache
+from distill import recipe as recipes
+from distill.arm_names import ARMS, Arm
+from distill.dataset import open_dataset, write_json
+from distill.progress import Watcher
+from distill.recipe import DistillRecipe
+from distill.student import Scores, terms_for
+from distill.work import Work
+from limbeck import __version__
+from limbeck.errors import BuildNotFound, RequestError
+
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "onnx", "onnxruntime", "numpy", "pyarrow")
+Around = Callable[[str, Callable[[], Any]], Any]
+"""(name of a step, the step) -> what it returns; the Prefect flow makes a task of each."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One finished training.
+
+    Attributes:
+        arm: its arm.
+        seed: which of the paired trainings.
+        values: scores on the test rows.
+        items: per-row scores.
+        facts: steps, seconds, which weights were kept, scores on the development rows.
+        folder: where it lies; `model/` in it is the student.
+    """
+
+    arm: str
+    seed: int
+    values: dict[str, float]
+    items: dict[str, np.ndarray]
+    facts: dict[str, Any]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What came of it.
+
+    Attributes:
+        out: the folder.
+        report: what `report.json` holds.
+        trainings: by arm and seed.
+    """
+
+    out: Path
+    report: dict[str, Any]
+    trainings: list[Training] = field(default_factory=list)
+
+
+def distill(
+    recipe: str | Path | DistillRecipe,
+    out: str | Path | None = None,
+    *,
+    arms: bool = False,
+    sets: Sequence[str] = (),
+    device: str = "auto",
+    watcher: Watcher | None = None,
+    around: Around | None = None,
+) -> Distilled:
+    """Caches the teacher, trains the student, evaluates and exports it; goes on where an earlier call stopped.
+
+    Args:
+        recipe: path of a TOML file, or a checked recipe.
+        out: folder of the result; `builds/NAME` by default.
+        arms: trains all arms with all seeds, and says what the teacher added.
+        sets: overrides such as `train.steps=200`.
+        device: a torch device, or `auto`.
+        watcher: is told how far it is.
+        around: wraps each step.
+
+    Raises:
+        RequestError: recipe, dataset, teacher or judge are wrong; nothing was trained.
+        WorkError: the work failed; the same call resumes.
+    """
+    checked = recipes.load(recipe, sets=sets)
+    watcher, around = watcher or Watcher(), around or (lambda name, step: step())
+    folder = _claim(checked, Path(out) if out is not None else Path("builds") / checked.distill.name)
+    work = around("rows", lambda: _work(checked, folder, device, watcher))
+    judge = evaluate.refuse_dependent_judge(checked, work.dataset.lineage)
+    seeds = range(checked.arms.seeds) if arms else range(1)
+    names = (checked.arms.names or tuple(ARMS)) if arms else (checked.arms.arm,)
+    work = around("teacher", lambda: _taught(work, seeds, watcher))
+    trainings = [
+        around(f"{name} {seed}", lambda name=name, seed=seed: _training(work, ARMS[name], seed, folder, watcher))
+        for seed in seeds
+        for name in dict.fromkeys((checked.arms.arm, *names))
+    ]
+    return around("report", lambda: _report(work, trainings, judge, folder, arms, watcher))
+
+
+def _claim(recipe: DistillRecipe, out: Path) -> Path:
+    """Makes the folder, or makes sure that it is one of ours.
+
+    Raises:
+        BuildNotFound: it holds something else.
+    """
+    lock = out / "lock.json"
+    if out.exists() and any(out.iterdir()):
+        known = orjson.loads(lock.read_bytes()) if lock.is_file() else {}
+        if "student" not in known:
+            raise BuildNotFound(f"{out} is not empty and holds no student", remedy="name another folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.toml").write_text(recipe.toml(), encoding="utf-8")
+    write_json(lock, {"student": recipe.use, "digest": recipe.digest(), "folder": str(recipe.folder), **_versions()})
+    return out
+
+
+def _versions() -> dict[str, Any]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"versions": {"limbeck": __version__, "python": platform.python_version(), **found}}
+
+
+def _work(recipe: DistillRecipe, out: Path, device: str, watcher: Watcher) -> Work:
+    dataset = open_dataset(recipe, out, watcher)
+    work = Work(recipe, dataset, device=_device(device), seed=recipe.distill.seed)
+    batches.held_out(dataset, recipe)
+    if problems := recipe.student.check(work):
+        raise RequestError("; ".join(problems), where=f"student {recipe.student.name!r}")
+    return work
+
+
+def _device(device: str) -> str:
+    if device != "auto":
+        return device
+    from distill.trainer import accelerator
+
+    return str(accelerator().device)
+
+
+def _taught(work: Work, seeds: Sequence[int], watcher: Watcher) -> Work:
+    """Asks the teacher; afterwards no teacher is in memory."""
+    recipe, dataset = work.recipe, work.dataset
+    teacher = recipe.student.taught_by(work)
+    if teacher is None:
+        return work
+    dealt = [batches.pools(dataset, recipe, _seed(recipe, n)) for n in seeds]
+    train = {int(p) for found in dealt for p in found.train}
+    needed = sorted(train | {int(p) for p in (*dealt[0].dev, *dealt[0].test)})
+    views = recipe.views
+
+    def views_of(position: int) -> list[Any]:
+        found = views.of(dataset.ids[position], recipe.distill.seed)
+        return found if position in train else found[:1]
+
+    folder = Path(recipe.cache.folder) if recipe.cache.folder else dataset.place / "teacher" / teacher.name
+    cache = teacher_cache.ask(
+        dataset,
+        teacher,
+        recipe.folder / folder if recipe.cache.folder else folder,
+        views_of,
+        recipe.student.texts(work, dealt),
+        positions=needed,
+        part_rows=recipe.cache.part_rows,
+        watcher=watcher,
+    )
+    return work.with_(cache=cache)
+
+
+def _seed(recipe: DistillRecipe, n: int) -> int:
+    """The seed of the n-th of the paired trainings: the same in every arm."""
+    return recipe.distill.seed + n
+
+
+def training_key(work: Work, arm: Arm, seed: int) -> str:
+    """Changes with anything that the training depends on."""
+    recipe, cache = work.recipe, work.cache
+    facts = [
+        recipe.digest("distill", "source", "models", "student", "budget", "views", "train"),
+        [recipe.evaluate.dev_split, recipe.evaluate.dev_rows, recipe.evaluate.test_split, recipe.evaluate.test_rows],
+        recipe.student.version,
+        work.dataset.digest,
+        None if cache is None else cache.fingerprint,
+        asdict(arm),
+        seed,
+    ]
+    return hashlib.blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+def _training(work: Work, arm: Arm, n: int, out: Path, watcher: Watcher) -> Training:
+    """Trains one arm with one seed and scores it on the test rows; a finished one is read back."""
+    folder, name = out / "arms" / f"{arm.name}-{n}", f"{arm.name} {n}"
+    key = training_key(work, arm, n)
+    known = _finished(folder, key)
+    if known is not None:
+        watcher.started(name, None, "steps")
+        watcher.finished(name, reused=True)
+        return known
+    marker = folder / "key.json"
+    if not marker.is_file() or orjson.loads(marker.read_bytes())["key"] != key:
+        shutil.rmtree(folder, ignore_errors=True)  # a training of other settings can't be gone on with
+        write_json(marker, {"key": key})
+    student, found = work.student, batches.pools(work.dataset, work.recipe, _seed(work.recipe, n))
+    terms = terms_for(student, arm.signals, work.recipe.train.weights)
+    own = work.with_(seed=_seed(work.recipe, n), terms=terms)
+    model, facts = _fit(own, arm, found, folder, name, watcher)
+    student.save(model, folder / "model", own)
+    test = work.dataset.rows(found.test)
+    reloaded = student.load(folder / "model", own).to(work.device)
+    scores = evaluate.score(student.predictor(reloaded, own), test, own, student.teacher_answers(test, own))
+    np.savez_compressed(folder / "items.npz", **scores.items)
+    facts["parameters"] = sum(p.numel() for p in reloaded.parameters())
+    write_json(
+        folder / "result.json", {"key": key, "arm": arm.name, "seed": n, "values": scores.values, "facts": facts}
+    )
+    return _finished(folder, key)
+
+
+def _fit(
+    work: Work, arm: Arm, found: batches.Pools, folder: Path, name: str, watcher: Watcher
+) -> tuple[Any, dict[str, Any]]:
+    """Trains phase by phase."""
+    import torch
+
+    from distill.adapters import adapted, merged
+    from distill.trainer import Lesson, train
+
+    student, facts = work.student, {}
+    torch.manual_seed(work.seed)
+    model = student.build(work)
+    dev = work.dataset.rows(found.dev)
+    teacher = student.teacher_answers(dev, work)
+    for phase in student.phases:
+        settings = work.recipe.train.phase(phase)
+        if arm.longer:
+            settings = settings.model_copy(update={"steps": settings.steps + extra_steps(work, settings.batch_size)})
+        student.begin(model, phase, work)
+        model = adapted(model, settings.adapter)
+        lesson = Lesson(
+            model,
+            batches.Batches(work, arm, found, phase, settings.batch_size, settings.micro_batch),
+            lambda m, batch, phase=phase: student.losses(m, batch, phase, work),
+            student.counts,
+            work.terms,
+            lambda m: evaluate.score(student.predictor(m, work), dev, work, teacher).values,
+            student.metrics[0],
+            work.seed,
+        )
+        place = folder if len(student.phases) == 1 else folder / phase
+        shown = name if len(student.phases) == 1 else f"{name} {phase}"
+        trained = train(lesson, settings, place, name=shown, device=work.device, watcher=watcher)
+        model = merged(model)
+        facts[phase] = asdict(trained)
+    return model, facts
+
+
+def extra_steps(work: Work, batch_size: int) -> int:
+    """Steps that the teacher's compute would pay for: its multiply-adds over all views, over those of a step.
+
+    A training step counts as three forward passes. Without known multiply-adds, parameters stand in for them.
+    """
+    if work.cache is None:
+        return 0
+    facts, own = work.cache.facts, sum(p.numel() for p in work.student.build(work).parameters())
+    views = sum(work.cache.views(row_id) for row_id in work.dataset.ids)
+    return round(views * facts.get("parameters", 0) / (3 * batch_size * own))
+
+
+def _finished(folder: Path, key: str) -> Training | None:
+    path = folder / "result.json"
+    if not path.is_file():
+        return None
+    known = orjson.loads(path.read_bytes())
+    if known["key"] != key:
+        return None
+    with np.load(folder / "items.npz") as items:
+        return Training(known["arm"], known["seed"], known["values"], dict(items), known["facts"], folder)
+
+
+def _report(work: Work, trainings: list[Training], judge: str, out: Path, arms: bool, watcher: Watcher) -> Distilled:
+    """Scores the teacher, exports the student, writes report and card."""
+    from distill import model_card, publishing
+
+    test = work.dataset.rows(batches.held_out(work.dataset, work.recipe)[2])
+    answers = work.student.teacher_answers(test, work)
+    teacher = None if answers is None else work.student.score(answers, test, work, answers)
+    chosen = next(t for t in trainings if t.arm == work.recipe.arms.arm and t.seed == 0)
+    exported = publishing.publish(work, chosen, test, answers, out / "student", watcher)
+    report = {
+        "student": work.recipe.use,
+        "name": work.recipe.distill.name,
+        "judge": judge,
+        "test_rows": len(test),
+        "metrics": [asdict(m) for m in work.student.metrics],
+        "teacher": None if teacher is None else {"name": work.cache.name, "values": teacher.values, **work.cache.facts},
+        "trainings": [{"arm": t.arm, "seed": t.seed, "values": t.values, "facts": t.facts} for t in trainings],
+        "formats": exported,
+        "comparison": _comparison(work, trainings, teacher) if arms else None,
+    }
+    write_json(out / "report.json", report)
+    (out / "student" / "README.md").write_text(model_card.card(work, report), encoding="utf-8")
+    return Distilled(out, report, trainings)
+
+
+def _comparison(work: Work, trainings: list[Training], teacher: Scores | None) -> Mapping[str, Any] | None:
+    from distill.arms import compare
+
+    return compare(work.student.metrics, trainings, teacher)

@@ -1,0 +1,103 @@
+"""A teacher that embeds pictures and texts: any model of the role `score` (CLIP, SigLIP)."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.teacher import Teacher, array, fingerprint
+from distill.views import View
+from limbeck import models
+from limbeck.errors import RequestError
+from limbeck.models.spec import ModelSpec
+from limbeck.pictures import Fault, decode
+
+EMBEDDING = "image_embedding"
+
+
+class EmbeddingTeacher(Teacher):
+    """Gives `image_embedding`, (D,) float16 of unit length, for a picture under a view, and states of texts alike.
+
+    Facts: `dim`; `kind`, `scale` and `bias` of its similarities (`TransformersScore.contrast`); `parameters` of what
+    a picture goes through.
+    """
+
+    def __init__(self, spec: ModelSpec, folder: Path, dim: int, picture: str = "image") -> None:
+        """Knows the model; doesn't load it.
+
+        Args:
+            spec: the model.
+            folder: what relative model folders are relative to.
+            dim: length of an embedding, see `embedding_dim`.
+            picture: column of the pictures.
+        """
+        self.name = spec.id.replace(":", "-").strip("/").rpartition("/")[2]
+        self.fingerprint = fingerprint(spec, folder)
+        self.columns = (array(EMBEDDING, (dim,)),)
+        self.state = array("state", (dim,))
+        self.reads = (picture,)
+        self._spec, self._folder, self._picture = spec, folder, picture
+        self._model: Any = None
+
+    def load(self) -> None:
+        """Loads the scorer."""
+        self._model = models.load(self._spec, "score", self._folder, name=self.name)
+
+    def unload(self) -> None:
+        """Frees its memory, on the device too."""
+        self._model = None
+        gc.collect()
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def targets(self, rows: Sequence[dict[str, Any]], views: Sequence[View]) -> dict[str, Any]:
+        """Embeddings of the rows' pictures, each under its view.
+
+        Raises:
+            RequestError: a picture can't be read.
+        """
+        seen = []
+        for row, view in zip(rows, views, strict=True):
+            picture = decode(row[self._picture])
+            if isinstance(picture, Fault):
+                raise RequestError(
+                    f"the picture of row {row['id']} is {picture.reason}: {picture.detail}",
+                    where=f"column {self._picture}",
+                    remedy="filter the dataset with `image_integrity` first",
+                )
+            seen.append(view.apply(picture))
+        return {EMBEDDING: self._model.embed_images(seen)}
+
+    def states(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of texts."""
+        return self._model.embed_texts(list(texts))
+
+    def facts(self) -> dict[str, Any]:
+        """Scales and sizes."""
+        return {"dim": self._model.dim, "parameters": self._model.image_parameters, **self._model.contrast()}
+
+
+def embedding_dim(spec: ModelSpec, folder: Path) -> int:
+    """Length of a scorer's embeddings, from its config alone.
+
+    Raises:
+        ModelNotFound: there is no config to be read.
+    """
+    from transformers import AutoConfig
+
+    from limbeck.errors import ModelNotFound
+
+    try:
+        config = AutoConfig.from_pretrained(
+            models.located(spec, folder), revision=spec.revision, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(f"its config can't be read: {error}", where=f"model {spec.id}") from error
+    return getattr(config, "projection_dim", None) or getattr(config, "vision_config", config).hidden_size

@@ -1,0 +1,102 @@
+"""Scores a student on held-out rows, by a judge that neither taught it nor filtered what it learnt from.
+
+Models of one family make the same mistakes: a student taught by CLIP and judged by CLIP is judged by how well it
+copies. So the judge has to be of another family than the teacher and than every model that filtered the dataset; a
+report that breaks this is refused, not footnoted. `truth` judges by what the rows themselves say, such as the scene
+of a storybook picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.student import Answers, Predictor, Scores
+from limbeck import models
+from limbeck.errors import RequestError
+from limbeck.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from distill.dataset import Lineage
+    from distill.recipe import DistillRecipe
+    from distill.work import Work
+
+TRUTH = "truth"
+_FAMILIES = {
+    "clip_vision_model": "clip",
+    "clip_text_model": "clip",
+    "siglip2": "siglip",
+    "siglip_vision_model": "siglip",
+    "dinov2_with_registers": "dinov2",
+    "dinov3_vit": "dinov2",
+}
+"""`model_type` of configs that are another's kin: trained alike, so wrong alike."""
+
+
+def score(predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None = None) -> Scores:
+    """Asks a model about rows, and scores what it says."""
+    return work.student.score(work.student.answer(predictor, rows, work), rows, work, teacher)
+
+
+def family(model: str, folder: Path | None = None) -> str:
+    """The family of a model by its id: the architecture and training that it shares its mistakes with.
+
+    Args:
+        model: `mini:NAME`, a folder or a Hub id.
+        folder: what relative model folders are relative to.
+
+    >>> family("mini:clip"), family("mini:reader"), family("truth")
+    ('clip', 'attribute reader', 'truth')
+    """
+    if model == TRUTH:
+        return TRUTH
+    if model == "mini:reader":
+        return "attribute reader"
+    return _family(models.located(ModelSpec(id=model), folder), model)
+
+
+@cache
+def _family(place: str, model: str) -> str:
+    from transformers import AutoConfig
+
+    try:
+        kind = AutoConfig.from_pretrained(place, trust_remote_code=False).model_type
+    except (OSError, ValueError, KeyError):
+        return model.rpartition("/")[2].partition("-")[0].lower()  # not at hand: by its name
+    return _FAMILIES.get(kind, kind)
+
+
+def refuse_dependent_judge(recipe: DistillRecipe, lineage: Lineage) -> str:
+    """Makes sure that the judge is of another family than the teacher and the dataset's filters.
+
+    Returns:
+        The judge's family.
+
+    Raises:
+        RequestError: it taught, or it filtered.
+    """
+    from limbeck.stage import models_of
+
+    judge = recipe.evaluate.judge
+    if judge in recipe.models:
+        judge = recipe.models[judge].id or str(recipe.models[judge].model)
+    own = family(judge, recipe.folder)
+    if own == TRUTH:
+        return own
+    taught = [
+        recipe.models[name].id or str(recipe.models[name].model) for name, _ in models_of(recipe.student).values()
+    ]
+    for model, deed in (
+        *((m, "taught the student") for m in taught),
+        *((m, "filtered the dataset") for m in lineage.filters),
+    ):
+        if family(model, recipe.folder) == own:
+            raise RequestError(
+                f"the judge {judge!r} is of the family {own!r}, and so is {model!r}, which {deed}",
+                expected="a judge of another family",
+                where="evaluate.judge",
+                remedy="judge by `truth`, `mini:reader`, or a model of another kind; no report is written like this",
+            )
+    return own

@@ -1,0 +1,162 @@
+"""The student's card: every figure comes from the report, none is written by hand."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import yaml
+
+from distill.arm_names import ARMS
+from limbeck.stage import models_of
+
+if TYPE_CHECKING:
+    from distill.work import Work
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def card(work: Work, report: dict[str, Any]) -> str:
+    """The card's Markdown.
+
+    Args:
+        work: recipe, rows and cache.
+        report: what `report.json` holds.
+    """
+    recipe, main = work.recipe, work.student.metrics[0]
+    comparison, files = report["comparison"], report["formats"]
+    teacher = report["teacher"] or {}
+    named = [recipe.models[name].id or str(recipe.models[name].model) for name, _ in models_of(work.student).values()]
+    main_figures = comparison["metrics"].get(main.name, {}) if comparison else {}
+    return (
+        _environment()
+        .get_template("model_card.md.j2")
+        .render(
+            r=recipe,
+            report=report,
+            front=_front(work),
+            title=recipe.distill.title or recipe.distill.name,
+            teacher_id=", ".join(named) or "labels alone",
+            about=(type(work.student).__doc__ or "").strip().partition("\n")[0],
+            parameters=files["safetensors"].get("parameters"),
+            teacher_parameters=teacher.get("parameters"),
+            macs=files["safetensors"].get("macs"),
+            usage=work.student.usage(work),
+            judge="the rows' own truth" if report["judge"] == "truth" else f"a judge of the family {report['judge']}",
+            figures=_figures(work, report),
+            comparison=comparison,
+            main=main,
+            budget=_budget(work),
+            arms=_arms(main_figures),
+            verdict=main_figures.get("verdict", ""),
+            gap=_gap(main_figures),
+            files=_files(main.name, files),
+            machine=f"{platform.system()} {platform.machine()}",
+            lineage=work.dataset.lineage,
+            fingerprint=work.cache.fingerprint["weights"] if work.cache else "",
+        )
+    )
+
+
+def _front(work: Work) -> str:
+    table = work.recipe.distill
+    front = {
+        "license": table.license,
+        "library_name": "transformers",
+        "tags": ["limbeck", "distillation", *table.tags],
+        "datasets": [work.dataset.lineage.name],
+    }
+    return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _figures(work: Work, report: dict[str, Any]) -> list[dict[str, str]]:
+    comparison, values = report["comparison"], report["formats"]["safetensors"]["values"]
+    teacher = (report["teacher"] or {}).get("values", {})
+    rows = []
+    for metric in work.student.metrics:
+        if metric.name not in values:
+            continue
+        found = comparison["metrics"].get(metric.name, {}) if comparison else {}
+        own = found.get("arms", {}).get(work.recipe.arms.arm)
+        theirs = teacher.get(metric.name)
+        kept = found.get("retained")
+        plain = f"{values[metric.name] / theirs:.1%}" if theirs and metric.better == "higher" else ""
+        rows.append(
+            {
+                "about": metric.about or metric.name,
+                "student": shown(own) if own else f"{values[metric.name]:.4f}",
+                "teacher": "" if theirs is None else f"{theirs:.4f}",
+                "retained": shown(kept, percent=True) if kept else plain,
+            }
+        )
+    return rows
+
+
+def _arms(found: dict[str, Any]) -> list[dict[str, str]]:
+    gains = found.get("gains", {})
+    return [
+        {"about": ARMS[name].about, "value": shown(arm), "gain": shown(gains[name], sign=True) if name in gains else ""}
+        for name, arm in found.get("arms", {}).items()
+    ]
+
+
+def _gap(found: dict[str, Any]) -> str:
+    if "gap_closed" in found:
+        return (
+            f" Of the gap between labels alone and the teacher, {shown(found['gap_closed'], percent=True)} is closed."
+        )
+    if "lead" in found:
+        return " The teacher's own lead over labels alone is within chance, so that no share of it is stated."
+    return ""
+
+
+def _budget(work: Work) -> str:
+    table = work.recipe.budget
+    labelled = "all rows" if table.labelled is None else f"{table.labelled:,} rows"
+    further = "all further rows" if table.unlabelled is None else f"{table.unlabelled:,} further rows"
+    return f"Labels of {labelled} may be seen; the teacher speaks of these and of {further}."
+
+
+def _files(name: str, formats: dict[str, Any]) -> list[dict[str, str]]:
+    rows = []
+    for format, entry in formats.items():
+        timed = f"{entry['p50_ms']:.2f} / {entry['p95_ms']:.2f} ms" if "p50_ms" in entry else ""
+        lost = f"refused: {entry['refused']}" if "refused" in entry else f"{entry['loss']:.2%}"
+        size = f"{entry['bytes'] / 1e6:.2f} MB"
+        rows.append(
+            {"format": format, "size": size, "value": f"{entry['values'][name]:.4f}", "lost": lost, "latency": timed}
+        )
+    return rows
+
+
+def shown(interval: dict[str, Any], *, percent: bool = False, sign: bool = False) -> str:
+    """A figure and its interval.
+
+    >>> shown({"value": 0.9123, "low": 0.9, "high": 0.92})
+    '0.9123 [0.9000, 0.9200]'
+    >>> shown({"value": 0.9123, "low": 0.9, "high": 0.92}, percent=True)
+    '91.2% [90.0%, 92.0%]'
+    """
+    form = ("+" if sign else "") + (".1%" if percent else ".4f")
+    value, low, high = (format(interval[key], form) for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "line": lambda text: " ".join(str(text).split()),
+        "cell": lambda text: " ".join(str(text).split()).replace("|", "\\|"),
+    }
+    return environment

@@ -1,0 +1,157 @@
+"""What is given out: the chosen student in every format, each measured again from its own file.
+
+A format that loses more of the main metric than the recipe allows, or differs more from torch than float32 should, is
+refused: its file goes, and the report says why.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distill import evaluate, exports
+from distill.student import Answers, Exported, Metric, Predictor
+from limbeck.errors import WorkError
+
+if TYPE_CHECKING:
+    from distill.distilling import Training
+    from distill.progress import Watcher
+    from distill.work import Work
+
+_WARMUP = 10
+
+
+class ExportRefused(WorkError):
+    """A format loses more than its budget.
+
+    Attributes:
+        formats: those that were refused, each with the reason.
+    """
+
+    def __init__(self, formats: dict[str, str], where: Path) -> None:
+        self.formats = formats
+        super().__init__(
+            "; ".join(f"{name} {reason}" for name, reason in formats.items()),
+            where=str(where),
+            remedy="leave the format out of [export] formats, or allow more with export.max_loss.FORMAT",
+        )
+
+
+def publish(
+    work: Work,
+    chosen: Training,
+    rows: Sequence[dict[str, Any]],
+    teacher: Answers | None,
+    folder: Path,
+    watcher: Watcher,
+) -> dict[str, dict[str, Any]]:
+    """Writes the student in every format and measures each.
+
+    Returns:
+        Format to `file`, `bytes`, `values`, `loss` (of the main metric, as a share), `difference` (largest, of an
+        output to torch's), `p50_ms` and `p95_ms` of one row, `parameters`, `macs`; `refused` with a reason, where it was.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(chosen.folder / "model", folder)
+    student, recipe = work.student, work.recipe
+    model = student.load(folder, work)
+    formats = recipe.export.formats or tuple(f for f in student.formats if exports.missing(f) is None)
+    metric = student.metrics[0]
+    found: dict[str, dict[str, Any]] = {}
+    exported = student.exported(model, work) if {*formats} - {"safetensors"} or _plain(work) else None
+    for format in dict.fromkeys(("safetensors", *formats)):
+        name = f"export {format}"
+        watcher.started(name, None)
+        if format == "safetensors":
+            path, predictor = folder, student.predictor(model, work.with_(device="cpu"))
+        else:
+            path = exports.write(format, exported, folder / exports.folder_of(format))
+            predictor = exports.open_(format, path, exported)
+        values = evaluate.score(predictor, rows, work, teacher).values
+        entry: dict[str, Any] = {
+            "file": path.relative_to(folder.parent).as_posix(),
+            "bytes": _size(path),
+            "values": values,
+        }
+        if exported is not None:
+            entry |= {
+                "difference": _difference(exported, predictor),
+                **latency(predictor, exported, recipe.export.latency_runs),
+            }
+        reference = chosen.values[metric.name] if not found else found["safetensors"]["values"][metric.name]
+        entry["loss"] = lost(metric, reference, values[metric.name])
+        if reason := _reason(format, entry, metric, recipe.export):
+            entry["refused"] = reason
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        found[format] = entry
+        watcher.finished(name)
+    found["safetensors"] |= {"parameters": sum(p.numel() for p in model.parameters())}
+    if exported is not None:
+        found["safetensors"]["macs"] = macs(exported)
+    return found
+
+
+def _plain(work: Work) -> bool:
+    """Whether the student is a plain function of tensors at all."""
+    from distill.student import Student
+
+    return type(work.student).exported is not Student.exported
+
+
+def _reason(format: str, entry: dict[str, Any], metric: Metric, table: Any) -> str | None:
+    """Why a format is refused, or None."""
+    if entry["loss"] > table.budget(format):
+        return f"loses {entry['loss']:.2%} of {metric.name}, more than the {table.budget(format):.2%} allowed"
+    if format.endswith("fp32") and entry["difference"] > table.max_difference:
+        return f"differs from torch by {entry['difference']:.1e}, more than the {table.max_difference:.0e} allowed"
+    return None
+
+
+def lost(metric: Metric, before: float, after: float) -> float:
+    """What of a metric was lost, as a share of what it was; gains are 0.
+
+    >>> lost(Metric("a"), 0.8, 0.6), lost(Metric("nll", "lower"), 0.5, 0.6), lost(Metric("a"), 0.8, 0.9)
+    (0.25, 0.2, 0.0)
+    """
+    change = before - after if metric.better == "higher" else after - before
+    return max(0.0, round(change / abs(before), 12)) if before else float(change > 0)
+
+
+def _difference(exported: Exported, predictor: Predictor) -> float:
+    """Largest difference of any output from torch's, on the example inputs."""
+    inputs = {name: value.numpy() for name, value in exported.inputs.items()}
+    expected = exports.torch_predictor(exported, exported.module).ask(inputs)
+    found = predictor.ask(inputs)
+    return max(float(np.abs(expected[name] - found[name]).max()) for name in exported.outputs)
+
+
+def latency(predictor: Predictor, exported: Exported, runs: int) -> dict[str, float]:
+    """Milliseconds for one row, after warm-up: median and 95th percentile."""
+    one = {name: value[:1].numpy() for name, value in exported.inputs.items()}
+    times = []
+    for n in range(_WARMUP + runs):
+        start = time.perf_counter()
+        predictor.ask(one)
+        if n >= _WARMUP:
+            times.append(1e3 * (time.perf_counter() - start))
+    return {"p50_ms": float(np.percentile(times, 50)), "p95_ms": float(np.percentile(times, 95))}
+
+
+def macs(exported: Exported) -> int:
+    """Multiply-adds for one row, as torch counts them: matrix products, convolutions and attention."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        exported.module(*(value[:1] for value in exported.inputs.values()))
+    return counter.get_total_flops() // 2
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [p for p in path.rglob("*.safetensors")]
+    return sum(p.stat().st_size for p in files)

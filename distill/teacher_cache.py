@@ -1,0 +1,360 @@
+"""A teacher's answers on disk, beside the dataset: asked once, read by every training, whatever student or arm.
+
+    DATASET/teacher/NAME/
+      teacher.json                fingerprint, columns, facts (scales, sizes): whose answers these are
+      targets/part-00003.parquet  a row for each (row id, view): the view's crop and flip, then the answers
+      targets/part-00003.json     its key; the part is done when this exists (`limbeck.store`)
+      states/part-00000.parquet   a row for each distinct text and its state
+
+Part n holds what is needed of the n-th thousand of the dataset's rows; its key is a hash of their ids, contents and
+views. Where a key changed, what the part has of it stays, and the teacher is asked for the rest alone. Another
+teacher's folder is refused, never mixed and never overwritten.
+
+Differs from keeping one file a sample: parts survive being copied, and a million files are a burden to any disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from distill.dataset import Dataset, write_json
+from distill.teacher import Teacher, encoded, shape_of
+from distill.views import View
+from limbeck import store
+from limbeck.errors import RequestError
+
+if TYPE_CHECKING:
+    from distill.progress import Watcher
+
+_VIEW = (
+    pa.field("id", pa.string()),
+    pa.field("digest", pa.binary(8)),
+    pa.field("view", pa.int16()),
+    pa.field("crop", pa.list_(pa.float32(), 4)),
+    pa.field("flip", pa.bool_()),
+)
+_BATCH = 256
+IN_MEMORY_BYTES = 2**30
+"""Columns larger than this are unpacked beside the parts and memory-mapped."""
+
+
+class CacheMismatch(RequestError):
+    """The folder holds the answers of another teacher.
+
+    Attributes:
+        differs: what is different: weights, preprocessing, tokenizer, dtype, columns.
+    """
+
+    def __init__(self, folder: Path, name: str, differs: Sequence[str]) -> None:
+        self.differs = tuple(differs)
+        super().__init__(
+            f"these are the answers of another teacher: {' and '.join(differs)} differ",
+            expected=f"the answers of {name}",
+            where=str(folder),
+            remedy="name another folder with --set cache.folder=DIR, or delete this one",
+        )
+
+
+class Cache:
+    """Answers of a teacher, open for reading; no teacher is in memory.
+
+    Attributes:
+        folder: where they lie.
+        fingerprint: of the teacher.
+        facts: what the teacher said of itself.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Opens every part that is done.
+
+        Raises:
+            BuildNotFound: a part is damaged.
+        """
+        self.folder = folder
+        known = orjson.loads((folder / "teacher.json").read_bytes())
+        self.fingerprint: dict[str, str] = known["fingerprint"]
+        self.facts: dict[str, Any] = known["facts"]
+        self.name: str = known["name"]
+        self._columns, keys = _open(folder / "targets")
+        self._first: dict[str, int] = {}
+        self._count: dict[str, int] = {}
+        for i, row_id in enumerate(keys.get("id", ())):
+            self._first.setdefault(row_id, i)
+            self._count[row_id] = self._count.get(row_id, 0) + 1
+        self._crops, self._flips = keys.get("crop"), keys.get("flip")
+        states, texts = _open(folder / "states")
+        self._states = states.get("state")
+        self._texts = {text: i for i, text in enumerate(texts.get("text", ()))}
+
+    def views(self, row_id: str) -> int:
+        """How many views of a row there are; 0 where it isn't cached."""
+        return self._count.get(row_id, 0)
+
+    def view(self, row_id: str, index: int = 0) -> View:
+        """A view as the teacher saw it."""
+        at = self._first[row_id] + index
+        return View(tuple(float(v) for v in self._crops[at]), bool(self._flips[at]), index)
+
+    def target(self, row_id: str, view: int = 0) -> dict[str, NDArray[Any]]:
+        """What the teacher says of a row under a view: column to array."""
+        at = self._first[row_id] + view
+        return {name: column[at] for name, column in self._columns.items()}
+
+    def targets(self, column: str, row_ids: Sequence[str], view: int = 0) -> NDArray[Any]:
+        """(N, *shape) of one column that isn't ragged."""
+        return self._columns[column].values[[self._first[row_id] + view for row_id in row_ids]]
+
+    def has(self, texts: Iterable[str]) -> bool:
+        """Whether the states of all these texts are there."""
+        return all(text in self._texts for text in texts)
+
+    def states(self, texts: Sequence[str]) -> NDArray[Any]:
+        """(N, *shape) states of texts.
+
+        Raises:
+            KeyError: a text whose state was never asked for.
+        """
+        return self._states.values[[self._texts[text] for text in texts]]
+
+
+class _Column:
+    """One column over all parts: arrays by position."""
+
+    def __init__(self, field: pa.Field, arrays: list[pa.Array], aside: Path) -> None:
+        self.shape = shape_of(field)
+        self.ragged = self.shape[:1] == (None,)
+        parts, lengths = [], [np.zeros(1, np.int64)]
+        for each in arrays:
+            if self.ragged:
+                lengths.append(np.diff(each.offsets.to_numpy()).astype(np.int64))
+                each = each.flatten()
+            while pa.types.is_fixed_size_list(each.type):
+                each = each.flatten()
+            parts.append(each.to_numpy(zero_copy_only=False))
+        inner = tuple(self.shape[1:]) if self.ragged else tuple(self.shape)
+        size = sum(p.nbytes for p in parts)
+        if size <= IN_MEMORY_BYTES:
+            flat = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        else:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            flat = np.lib.format.open_memmap(aside, "w+", parts[0].dtype, (sum(p.size for p in parts),))
+            start = 0
+            for p in parts:
+                flat[start : start + p.size] = p
+                start += p.size
+        self.values = flat.reshape(-1, *inner)
+        self.offsets = np.cumsum(np.concatenate(lengths)) if self.ragged else None
+
+    def __getitem__(self, at: int) -> NDArray[Any]:
+        return self.values[self.offsets[at] : self.offsets[at + 1]] if self.ragged else self.values[at]
+
+
+def _open(folder: Path) -> tuple[dict[str, _Column], dict[str, Any]]:
+    """Array columns and the plain ones of all parts of a folder."""
+    tables = [store.read_part(folder, part) for part in store.done_parts(folder)]
+    tables = [table for table in tables if table.num_rows]
+    if not tables:
+        return {}, {}
+    columns, keys = {}, {}
+    for field in tables[0].schema:
+        chunks = [chunk for table in tables for chunk in table[field.name].chunks]
+        if field.metadata and b"limbeck.shape" in field.metadata:
+            columns[field.name] = _Column(field, chunks, folder / ".unpacked" / f"{field.name}.npy")
+        elif field.name == "crop":
+            keys["crop"] = np.concatenate([c.flatten().to_numpy().reshape(-1, 4) for c in chunks])
+        else:
+            keys[field.name] = [value for chunk in chunks for value in chunk.to_pylist()]
+    return columns, keys
+
+
+def ask(
+    dataset: Dataset,
+    teacher: Teacher,
+    folder: Path,
+    views: Callable[[int], list[View]],
+    texts: Iterable[str] = (),
+    *,
+    positions: Sequence[int] | NDArray[np.int64] | None = None,
+    part_rows: int = 1000,
+    watcher: Watcher | None = None,
+) -> Cache:
+    """Asks the teacher for what isn't cached yet, lets go of it, and opens the cache.
+
+    Args:
+        dataset: the rows.
+        teacher: not loaded; it is loaded here if anything is missing, and unloaded again.
+        folder: the cache.
+        views: position of a row to the views it is seen under.
+        texts: whose states are needed.
+        positions: rows that are needed; by default all.
+        part_rows: rows in a part.
+        watcher: is told how far it is.
+
+    Raises:
+        CacheMismatch: the folder holds another teacher's answers.
+        DiskFull: what is done stays done.
+    """
+    positions = np.arange(len(dataset)) if positions is None else np.sort(np.asarray(positions))
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        _check(folder, teacher)
+        parts: dict[int, list[_Seen]] = {}
+        for p in positions:
+            parts.setdefault(int(p) // part_rows, []).extend((int(p), view) for view in views(int(p)))
+        keys = {n: _key(dataset, seen) for n, seen in parts.items()}
+        done = {n: (store.read_manifest(folder / "targets", n) or {}).get("key") for n in keys}
+        todo = [n for n, key in keys.items() if done[n] != key]
+        for n in {*store.done_parts(folder / "targets")} - {*keys}:
+            store.forget_part(folder / "targets", n)
+        missing = list(dict.fromkeys(texts))
+        known = {
+            text
+            for n in store.done_parts(folder / "states")
+            for text in store.read_part(folder / "states", n, ["text"])["text"].to_pylist()
+        }
+        missing = [text for text in missing if text not in known]
+        if todo or missing or not (folder / "teacher.json").is_file():
+            teacher.load()
+            try:
+                _write_identity(folder, teacher)
+                with store.disk_errors(folder):
+                    _ask_rows(dataset, teacher, folder, parts, keys, todo, watcher)
+                    _ask_texts(teacher, folder, missing, watcher)
+            finally:
+                teacher.unload()
+        elif watcher:
+            watcher.started("teacher", len(positions), "rows")
+            watcher.finished("teacher", reused=True)
+    return Cache(folder)
+
+
+def _check(folder: Path, teacher: Teacher) -> None:
+    path = folder / "teacher.json"
+    if not path.is_file():
+        return
+    found = orjson.loads(path.read_bytes())
+    differs = [k for k, v in teacher.fingerprint.items() if found["fingerprint"].get(k) != v]
+    if found["columns"] != [f"{f.name}:{f.type}" for f in teacher.columns]:
+        differs.append("columns")
+    if differs:
+        raise CacheMismatch(folder, teacher.name, differs)
+
+
+def _write_identity(folder: Path, teacher: Teacher) -> None:
+    write_json(
+        folder / "teacher.json",
+        {
+            "name": teacher.name,
+            "fingerprint": dict(teacher.fingerprint),
+            "columns": [f"{f.name}:{f.type}" for f in teacher.columns],
+            "facts": teacher.facts(),
+        },
+    )
+
+
+_Seen = tuple[int, View]
+"""A row by its position, and a view of it."""
+
+
+def _key(dataset: Dataset, seen: Sequence[_Seen]) -> str:
+    found = hashlib.blake2b(digest_size=16)
+    for p, view in seen:
+        found.update(dataset.ids[p].encode() + b"\x1f" + dataset.digests[p])
+        found.update(orjson.dumps([view.index, view.crop, view.flip]))
+    return found.hexdigest()
+
+
+def _ask_rows(
+    dataset: Dataset,
+    teacher: Teacher,
+    folder: Path,
+    parts: Mapping[int, list[_Seen]],
+    keys: Mapping[int, str],
+    todo: Sequence[int],
+    watcher: Watcher | None,
+) -> None:
+    """Makes the parts that are to do; what such a part holds already isn't asked for again."""
+    done = sum(len(seen) for n, seen in parts.items() if n not in todo)
+    if watcher:
+        watcher.started("teacher", sum(map(len, parts.values())), "views")
+        watcher.advanced("teacher", done)
+    schema = pa.schema([*_VIEW, *teacher.columns])
+    for n in todo:
+        seen = parts[n]
+        old, at = _known(folder / "targets", n, schema)
+        fresh = [(p, view) for p, view in seen if _identity(dataset, p, view) not in at]
+        done += len(seen) - len(fresh)
+        tables = [old] if old is not None else []
+        for start in range(0, len(fresh), _BATCH):
+            batch = fresh[start : start + _BATCH]
+            rows = {p: dataset.row(p) for p, _ in batch}
+            said = teacher.targets([rows[p] for p, _ in batch], [view for _, view in batch])
+            tables.append(_table(dataset, teacher, batch, said, schema))
+            done += len(batch)
+            if watcher:
+                watcher.advanced("teacher", done)
+        first = 0 if old is None else old.num_rows
+        at |= {_identity(dataset, p, view): first + i for i, (p, view) in enumerate(fresh)}
+        whole = pa.concat_tables(tables).combine_chunks().take([at[_identity(dataset, p, view)] for p, view in seen])
+        store.write_part(folder / "targets", n, whole, {"key": keys[n]})
+    if watcher:
+        watcher.finished("teacher")
+
+
+def _identity(dataset: Dataset, position: int, view: View) -> tuple[Any, ...]:
+    return dataset.ids[position], dataset.digests[position], view.crop, view.flip
+
+
+def _known(folder: Path, part: int, schema: pa.Schema) -> tuple[pa.Table | None, dict[tuple[Any, ...], int]]:
+    """What a part holds already, and where; nothing of a part that isn't done."""
+    if store.read_manifest(folder, part) is None:
+        return None, {}
+    table = store.read_part(folder, part).cast(schema)
+    names = ("id", "digest", "crop", "flip")
+    columns = [table[name].to_pylist() for name in names]
+    rows = zip(*columns, strict=True)
+    return table, {(row_id, digest, tuple(crop), flip): i for i, (row_id, digest, crop, flip) in enumerate(rows)}
+
+
+def _table(
+    dataset: Dataset, teacher: Teacher, seen: Sequence[_Seen], said: Mapping[str, Any], schema: pa.Schema
+) -> pa.Table:
+    crops = np.array([view.crop for _, view in seen], np.float32).ravel()
+    columns = [
+        pa.array([dataset.ids[p] for p, _ in seen]),
+        pa.array([dataset.digests[p] for p, _ in seen], pa.binary(8)),
+        pa.array([view.index for _, view in seen], pa.int16()),
+        pa.FixedSizeListArray.from_arrays(pa.array(crops), 4),
+        pa.array([view.flip for _, view in seen]),
+        *(encoded(f, said[f.name]) for f in teacher.columns),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _ask_texts(teacher: Teacher, folder: Path, texts: list[str], watcher: Watcher | None) -> None:
+    if not texts:
+        return
+    if watcher:
+        watcher.started("texts", len(texts), "texts")
+    first = max(store.done_parts(folder / "states"), default=-1) + 1
+    for n, start in enumerate(range(0, len(texts), 4 * _BATCH)):
+        batch = texts[start : start + 4 * _BATCH]
+        state = pa.field("state", teacher.state.type, metadata=teacher.state.metadata)
+        table = pa.Table.from_arrays(
+            [pa.array(batch), encoded(state, teacher.states(batch))],
+            schema=pa.schema([pa.field("text", pa.string()), state]),
+        )
+        store.write_part(folder / "states", first + n, table, {})
+        if watcher:
+            watcher.advanced("texts", start + len(batch))
+    if watcher:
+        watcher.finished("texts")

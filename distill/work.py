@@ -1,0 +1,50 @@
+"""What a student may ask for while it works: recipe, rows, the teacher's answers, device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distill.dataset import Dataset
+    from distill.recipe import DistillRecipe
+    from distill.student import Student
+    from distill.teacher_cache import Cache
+    from limbeck.models.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Work:
+    """The surroundings of one training or evaluation.
+
+    Attributes:
+        recipe: the whole recipe.
+        dataset: the rows.
+        cache: the teacher's answers; None before they are there, or without a teacher.
+        terms: loss terms of this arm, with their weights.
+        seed: of this training; its first weights and its data order.
+        device: name of the torch device.
+        memo: what a student keeps between calls (decoded pictures, a bank on the device); shared by all arms.
+    """
+
+    recipe: DistillRecipe
+    dataset: Dataset
+    cache: Cache | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    device: str = "cpu"
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def student(self) -> Student:
+        """The student's settings."""
+        return self.recipe.student
+
+    def spec(self, setting: str) -> ModelSpec:
+        """The model that a setting of the student names."""
+        return self.recipe.models[getattr(self.student, setting)]
+
+    def with_(self, **changes: Any) -> Work:
+        """The same with something else in it; `memo` stays shared."""
+        return replace(self, **changes)

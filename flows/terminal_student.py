@@ -1,0 +1,71 @@
+"""What the terminal says of a student: its figures beside the teacher's, its files, what the teacher added."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from flows.progress_tally import clock_time
+from flows.terminal import fact
+
+
+def summary(report: dict[str, Any], folder: Path, *, seconds: float | None = None) -> Group:
+    """A report in a screenful.
+
+    Args:
+        report: what `report.json` holds.
+        folder: where it lies.
+        seconds: that this call took.
+    """
+    main = report["metrics"][0]["name"]
+    parts: list[RenderableType] = [_figures(report), Text(), _files(report, main)]
+    compared = (report["comparison"] or {}).get("metrics", {}).get(main)
+    if compared:
+        parts += [Text(), _arms(compared, main)]
+        if "verdict" in compared:
+            parts.append(Text(compared["verdict"], style="bold"))
+    parts += [Text(), fact("look", Text(str(folder / "student" / "README.md"), style="cyan"))]
+    if seconds is not None:
+        parts.append(fact("took", Text(clock_time(seconds))))
+    return Group(*parts)
+
+
+def _grid(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for n, title in enumerate(titles):
+        table.add_column(title, justify="right" if n else "left", no_wrap=True)
+    return table
+
+
+def _figures(report: dict[str, Any]) -> Table:
+    values = report["formats"]["safetensors"]["values"]
+    teacher = (report["teacher"] or {}).get("values", {})
+    table = _grid(f"{report['test_rows']:,} held-out rows", "student", "teacher", "retained")
+    for metric in report["metrics"]:
+        own, theirs = values.get(metric["name"]), teacher.get(metric["name"])
+        if own is not None:
+            kept = f"{own / theirs:.1%}" if theirs and metric["better"] == "higher" else ""
+            table.add_row(metric["name"], f"{own:.4f}", "" if theirs is None else f"{theirs:.4f}", kept)
+    return table
+
+
+def _files(report: dict[str, Any], main: str) -> Table:
+    table = _grid("format", "size", main, "lost", "p50", "p95")
+    for name, entry in report["formats"].items():
+        lost = "refused" if "refused" in entry else f"{entry['loss']:.2%}"
+        timed = [f"{entry[key]:.2f} ms" if key in entry else "" for key in ("p50_ms", "p95_ms")]
+        table.add_row(name, f"{entry['bytes'] / 1e6:.2f} MB", f"{entry['values'][main]:.4f}", lost, *timed)
+    return table
+
+
+def _arms(compared: dict[str, Any], main: str) -> Table:
+    table = _grid("arm", main, "95% interval", "over labels alone")
+    for name, arm in compared["arms"].items():
+        gain = compared.get("gains", {}).get(name)
+        over = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" if gain else ""
+        table.add_row(name, f"{arm['value']:.4f}", f"[{arm['low']:.4f}, {arm['high']:.4f}]", over)
+    return table
