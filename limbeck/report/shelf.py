@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from limbeck.built import Build
 
 _OPEN_PARTS = 128
-_TEXTS = ("edit_prompt", "original_prompt", "edited_prompt", "edit_type", "subset", "split")
+_TEXTS = ("edit_prompt", "original_prompt", "caption", "edited_prompt", "edit_type", "subset", "split")
 _PICTURES = ("original_image", "edited_image", "preview", "images")
 
 
@@ -86,7 +86,7 @@ class Shelf:
             id=row["id"],
             verdict="kept" if ended_by < 0 else "failed" if verdicts.failed[position] else "dropped",
             instruction=row.get("edit_prompt") or "",
-            caption_before=row.get("original_prompt") or "",
+            caption_before=row.get("original_prompt") or row.get("caption") or "",
             caption_after=row.get("edited_prompt") or "",
             edit_type=row.get("edit_type") or row.get("question_type") or row.get("subset") or "",
             before=row["original_image"] or row["preview"],  # a clip's preview plays by itself
