@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.command_options import AsJson, BuildFolder, NoOpen, OutFolder, RecipeFile, Sets
+from flows.command_options import AsJson, BuildFolder, Direct, NoOpen, OutFolder, RecipeFile, Sets
 from flows.terminal import notes, progress, results, show, write_json
-from limbeck.errors import RequestError, WorkError
+from limbeck.errors import RequestError
 
 if TYPE_CHECKING:
     from flows.progress_bars import ProgressBars, ProgressLines
@@ -68,7 +68,7 @@ def run(
         str | None, typer.Option("--shard", metavar="I/N", help="Of N jobs that share a build, this is job I, from 0.")
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", metavar="", help="Tries failed rows again.")] = False,
-    direct: Annotated[bool, typer.Option("--direct", metavar="", help="Without Prefect.")] = False,
+    direct: Direct = False,
 ) -> None:
     """Build the dataset, or go on where a run stopped."""
     from limbeck.recipe import load
@@ -110,25 +110,24 @@ def _directly(recipe: Recipe, request: Request, bars: ProgressBars | ProgressLin
 def _as_flow(recipe: Recipe, request: Request, bars: ProgressBars | ProgressLines) -> Build:
     """Runs the flow; without it where no server is configured and the temporary one doesn't come up."""
     import limbeck
-    from flows.prefect_api import configured, prefect_api
+    from flows.prefect_api import run_flow
+    from limbeck.workers import devices
 
-    bars.doing("starting Prefect (--direct goes without)")
-    with prefect_api() as wait:
+    def flow() -> Build:
         from flows.build_dataset import build_dataset, watched_by
-        from limbeck.workers import devices
 
-        try:
-            if not devices(recipe):
-                _import_backends(recipe)  # while the server starts
-            wait()
-        except WorkError as error:
-            if configured():
-                raise
-            bars.note(f"{error}. Going on without Prefect.")
-            return _directly(recipe, request, bars)
         with watched_by(bars):
             made = build_dataset(**vars(request) | {"sets": list(request.sets)})
-    return limbeck.open_build(made["out"])
+        return limbeck.open_build(made["out"])
+
+    def meanwhile() -> None:
+        import flows.build_dataset  # noqa: F401 - seconds
+
+        if not devices(recipe):
+            _import_backends(recipe)
+
+    bars.doing("starting Prefect (--direct goes without)")
+    return run_flow(flow, lambda: _directly(recipe, request, bars), bars.note, meanwhile)
 
 
 def _import_backends(recipe: Recipe) -> None:

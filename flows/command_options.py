@@ -20,3 +20,4 @@ OutFolder = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", metavar="", help="For scripts: JSON on standard output.")]
 NoOpen = Annotated[bool, typer.Option("--no-open", metavar="", help="Doesn't open the report in a browser.")]
+Direct = Annotated[bool, typer.Option("--direct", metavar="", help="Without Prefect.")]

@@ -24,9 +24,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 from limbeck.errors import WorkError
 
+T = TypeVar("T")
 START_LIMIT_S = 120.0
 """A first start migrates a new database: ten seconds on an idle machine, minutes on a loaded one."""
 QUIET = {
@@ -93,6 +95,32 @@ def prefect_api() -> Iterator[Callable[[], str]]:
             return address
 
         yield wait
+
+
+def run_flow(
+    flow: Callable[[], T], directly: Callable[[], T], note: Callable[[str], None], meanwhile: Callable[[], None]
+) -> T:
+    """Runs a flow; without Prefect where no server is configured and the temporary one doesn't come up.
+
+    Args:
+        flow: calls the flow.
+        directly: does the same without Prefect.
+        note: is told why it goes on without.
+        meanwhile: what can be done while the server starts; may import Prefect.
+
+    Raises:
+        WorkError: the user's own server doesn't answer; and what `flow` and `directly` raise.
+    """
+    with prefect_api() as wait:
+        meanwhile()
+        try:
+            wait()
+        except WorkError as error:
+            if configured():
+                raise
+            note(f"{error}. Going on without Prefect.")
+            return directly()
+        return flow()
 
 
 class TemporaryServer:

@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from limbeck.building import build, preview, refilter
     from limbeck.built import Build, open_build
+    from limbeck.hub import plan_upload, upload
     from limbeck.recipe import Recipe, load
 
 __version__ = "0.1.0"
-__all__ = ["Build", "Recipe", "__version__", "build", "load", "open_build", "preview", "refilter"]
+__all__ = [
+    "Build", "Recipe", "__version__", "build", "load", "open_build", "plan_upload", "preview", "refilter", "upload",
+]  # fmt: skip
 
 _FROM = {
     "build": "building", "preview": "building", "refilter": "building", "Build": "built", "open_build": "built",
-    "Recipe": "recipe", "load": "recipe",
+    "Recipe": "recipe", "load": "recipe", "plan_upload": "hub", "upload": "hub",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from limbeck.card_words import ABOUT, limits, words_of
 from limbeck.report.truth import Truth, read
-from limbeck.summary import Summary, Threshold, share, size_category
+from limbeck.summary import NOT_STATED, Summary, Threshold, share, size_category
 
 if TYPE_CHECKING:
     from limbeck.built import Build
@@ -65,7 +65,7 @@ def card(summary: Summary, truth: Truth | None = None, *, source_pictures: bool 
             trainer_flags=trainer_flags(summary.name),
             first_split=next(iter(summary.splits), "train"),
             about=lambda name: _about(name),
-            unstated=not summary.licenses or any(not model.license for model in summary.models),
+            unstated=not summary.licenses or NOT_STATED in summary.licenses or any(not model.license for model in summary.models),
             limits=list(limits(summary, truth)),
         )
     )
@@ -80,6 +80,7 @@ def front_matter(summary: Summary) -> str:
     front: dict[str, Any] = {
         "pretty_name": " ".join(summary.title.split()),
         "license": summary.license,
+        **{key: getattr(summary, key) for key in ("license_name", "license_link") if getattr(summary, key)},
         "language": list(summary.languages),
         "task_categories": list(words.tasks),
         "size_categories": [size_category(summary.kept)],

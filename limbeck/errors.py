@@ -10,6 +10,8 @@ LimbeckError                   found, expected, where, remedy; `exit_code` is wh
 |   |-- UnsafeWeights          pickled weights, remote code
 |   |-- EndpointRefused        401, 403, 404 of an endpoint: every further call would fail alike
 |   |-- MissingExtra           an optional dependency isn't installed
+|   |-- NotPublishable         one or many reasons against handing a build out
+|   |-- HubRefused             the Hub's token or rights, or a repository that others see
 |   `-- BuildNotFound          the folder holds no build, or another one
 `-- WorkError          exit 1  the work failed: fix the cause and run again, it resumes
     |-- ModelError             a model failed on a row: the row fails, up to `run.max_error_rate`
@@ -150,6 +152,14 @@ class MissingExtra(RequestError):
 
 class BuildNotFound(RequestError):
     """The folder holds no build, or not the one that was asked for."""
+
+
+class NotPublishable(RecipeError):
+    """All reasons against handing a build out, at once."""
+
+
+class HubRefused(RequestError):
+    """The Hub refuses the upload, or it isn't what was asked for: wrong token, no rights, a repository others see."""
 
 
 class ModelError(WorkError):

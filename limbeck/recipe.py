@@ -33,7 +33,9 @@ class DatasetTable(BaseModel):
         name: of the dataset, as on the Hub.
         record: which columns its rows have, see `limbeck.records`.
         seed: all randomness comes from it.
-        license: SPDX identifier, as the Hub's cards have it.
+        license: SPDX identifier in lower case, as the Hub's cards have it; `other` with a `license_name`.
+        license_name: name of a licence that the Hub doesn't know.
+        license_link: where its text is.
         title: for people; by default made from the name.
         description: for the card.
         languages: of the texts.
@@ -49,6 +51,8 @@ class DatasetTable(BaseModel):
     record: str = "EditPair"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     license: str = "other"
+    license_name: str | None = None
+    license_link: str | None = None
     title: str = ""
     description: str = ""
     languages: tuple[str, ...] = ("en",)
@@ -85,6 +89,7 @@ class SourceTable(BaseModel):
         preset: column names of well-known pair datasets; `auto` finds out.
         columns: canonical column = column of the source, where they differ.
         id_column: column that identifies a row; by default its content does.
+        license: licence of the rows that don't state one themselves.
         max_chars: longer captions are dropped.
         max_pixels: larger pictures are dropped unopened.
         limit: at most so many rows.
@@ -106,6 +111,7 @@ class SourceTable(BaseModel):
     preset: Literal["auto", "instructpix2pix", "magicbrush", "ultraedit", "omniedit"] = "auto"
     columns: dict[str, str] = {}
     id_column: str | None = None
+    license: str | None = None
     max_chars: Annotated[int, Field(gt=0)] = 2000
     max_pixels: Annotated[int, Field(gt=0)] = 64_000_000
     limit: Annotated[int, Field(gt=0)] | None = None

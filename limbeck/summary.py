@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+NOT_STATED = "not stated"
+"""What stands for a licence where there is none."""
+
 
 @dataclass(frozen=True)
 class StageCount:
@@ -156,6 +159,8 @@ class Summary:
     recipe: str = ""
     bytes: int = 0
     partial: bool = False
+    license_name: str = ""
+    license_link: str = ""
 
     @property
     def reasons(self) -> dict[str, int]:

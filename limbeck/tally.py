@@ -18,8 +18,9 @@ from limbeck.outcome import Level, Outcome
 from limbeck.recipe import Recipe
 from limbeck.records import is_image
 from limbeck.schema import StageTable
+from limbeck.sources import stated_license
 from limbeck.stage import decision_settings, models_of, settings_of
-from limbeck.summary import Cost, GroupYield, ModelUse, StageCount, Summary, Threshold, yields
+from limbeck.summary import NOT_STATED, Cost, GroupYield, ModelUse, StageCount, Summary, Threshold, yields
 
 if TYPE_CHECKING:
     from limbeck.built import Build
@@ -38,6 +39,8 @@ def tally(build: Build) -> Summary:
         title=recipe.dataset.title or recipe.dataset.name.replace("-", " ").replace("_", " ").capitalize(),
         record=recipe.dataset.record,
         license=recipe.dataset.license,
+        license_name=recipe.dataset.license_name or "",
+        license_link=recipe.dataset.license_link or "",
         seed=recipe.dataset.seed,
         digest=recipe.digest(),
         stages=stages,
@@ -56,7 +59,7 @@ def tally(build: Build) -> Summary:
         description=recipe.dataset.description,
         languages=recipe.dataset.languages,
         tags=recipe.dataset.tags,
-        licenses=_values(outcome, "license"),
+        licenses=_licenses(recipe, outcome),
         sources=_values(outcome, "source") or {recipe.source.kind: stages[0].rows_out},
         versions={"limbeck": lock.get("limbeck", ""), "python": lock.get("python", ""), **lock.get("packages", {})},
         devices=tuple(_devices(lock)),
@@ -137,11 +140,11 @@ def model_uses(recipe: Recipe, lock: Mapping[str, Any]) -> Iterator[ModelUse]:
             stages=tuple(dict.fromkeys(stage for stage, _ in used[name])),
             revision=spec.revision or "",
             fingerprint=lock.get("models", {}).get(name, {}).get("fingerprint", ""),
-            license="" if spec.is_endpoint else stated_license(Path(models.located(spec, recipe.folder))),
+            license="" if spec.is_endpoint else model_license(Path(models.located(spec, recipe.folder))),
         )
 
 
-def stated_license(folder: Path) -> str:
+def model_license(folder: Path) -> str:
     """The licence that the card in a model's own folder states; nothing is guessed."""
     try:
         text = (folder / "README.md").read_text(encoding="utf-8")
@@ -188,7 +191,7 @@ def published(out: Path) -> tuple[tuple[tuple[str, str], ...], dict[str, int], i
     columns: tuple[tuple[str, str], ...] = ()
     splits: Counter[str] = Counter()
     size = 0
-    for path in sorted((out / "data").glob("*.parquet")):
+    for path in sorted((out / "data").glob("*.parquet"), key=lambda p: (not p.name.startswith("train-"), p.name)):
         file = pq.ParquetFile(path)
         splits[path.name.partition("-")[0]] += file.metadata.num_rows
         size += path.stat().st_size
@@ -204,6 +207,14 @@ def _values(outcome: Outcome, column: str) -> dict[str, int]:
     return {
         each["values"]: each["counts"] for each in sorted(counts, key=lambda each: (-each["counts"], each["values"]))
     }
+
+
+def _licenses(recipe: Recipe, outcome: Outcome) -> dict[str, int]:
+    """Licences of the source rows; nothing where no row states one."""
+    found = _values(outcome, "license")
+    lacking = len(outcome.levels[0].frame) - sum(found.values())
+    name = stated_license(recipe.source) or (NOT_STATED if found else "")
+    return found | ({name: found.get(name, 0) + lacking} if name and lacking else {})
 
 
 def _devices(lock: Mapping[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ import orjson
 import pyarrow as pa
 
 from limbeck.errors import SourceError
+from limbeck.records import columns
 from limbeck.sources import (
     another_build,
     caption_files,
@@ -59,7 +60,9 @@ def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
     Raises:
         SourceError: nothing there, or no column that can be used.
     """
-    return _READERS[source.kind].fields(source, folder)
+    found = _READERS[source.kind].fields(source, folder)
+    stated = source.license is not None and "license" not in {field.name for field in found}
+    return (*found, *columns("license")) if stated else found
 
 
 def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None) -> Iterator[Row | Drop]:
@@ -76,6 +79,8 @@ def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None)
             row_id = result.id
         else:
             named = found.pop("_id", None)
+            if source.license is not None:
+                found["license"] = found.get("license") or source.license
             by_content = source.id_column is None and named is None
             row_id = content_id(found) if by_content else _safe(named)
             result = (
@@ -90,6 +95,11 @@ def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None)
         yield result
     if not seen:
         raise SourceError("there are no rows", where=f"source.{source.kind}")
+
+
+def stated_license(source: SourceTable) -> str:
+    """Licence of rows that state none themselves; the storybook's scenes are drawn here and are nobody's."""
+    return source.license or (storybook_scenes.LICENSE if source.kind == "storybook" else "")
 
 
 def content_id(row: Row) -> str:

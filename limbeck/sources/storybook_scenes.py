@@ -15,6 +15,9 @@ from limbeck.sources.unusable import Unusable
 if TYPE_CHECKING:
     from limbeck.recipe import SourceTable
 
+LICENSE = "cc0-1.0"
+"""Of every scene."""
+
 
 def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
     """What a scene gives."""
