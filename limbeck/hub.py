@@ -16,29 +16,20 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from limbeck import __version__
 from limbeck.built import Build, open_build
-from limbeck.errors import HubRefused, NotPublishable, Problem, RequestError, WorkError
+from limbeck.errors import HubRefused, NotPublishable, RequestError, WorkError
 from limbeck.hub_errors import hub_errors
+from limbeck.publishable import SENT, TOKENS, files, front_matter, notes, reasons_against
 from limbeck.published_rows import Published
-from limbeck.sources import stated_license
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-SENT = ("README.md", "recipe.toml", "lock.json", "data/*.parquet", "report/*", "stages/verdicts.parquet")
-"""Files of a build that are published, as patterns."""
-TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-"""Environment variables that hold the Hub's token, the first that is set."""
-_NO_LICENSE = ("", "other", "unknown", "none")
 _TRANSIENT = (408, 409, 425, 429)
-_SECRET_CHARS = 8
 
 
 @dataclass(frozen=True)
@@ -138,12 +129,8 @@ def plan_upload(build: str | Path | Build, to: str, *, public: bool = False) -> 
         said = str(error).partition(". ")[0]
         raise RequestError(f"{to!r} can't be a name on the Hub ({said})", expected="OWNER/NAME", where="--to") from None
     built = build if isinstance(build, Build) else open_build(build)
-    problems, licenses = list(_unfit(built)), {}
-    if not problems:
-        licenses, problem = _row_licenses(built)
-        problems += [problem] if problem else []
-    files = {path.relative_to(built.path).as_posix(): path.stat().st_size for path in _files(built.path)}
-    problems += _secrets(built, files)
+    sent = files(built.path)
+    problems, licenses = reasons_against(built, sent)
     if problems:
         raise NotPublishable(problems, str(built.path))
     published = Published(built.path)
@@ -151,12 +138,12 @@ def plan_upload(build: str | Path | Build, to: str, *, public: bool = False) -> 
         build=built.path,
         repo_id=to,
         public=public,
-        files=files,
+        files=sent,
         splits={split: published.count(split) for split in published.splits},
-        license=_front(built)["license"],
+        license=front_matter(built)["license"],
         row_licenses=licenses,
         digest=built.recipe.digest(),
-        notes=tuple(_notes(built)),
+        notes=tuple(notes(built)),
     )
 
 
@@ -310,83 +297,3 @@ def _explained(error: Exception, plan: Upload, tries: int) -> Exception:
         where=plan.url,
         remedy="run the same command again: what was sent isn't sent again",
     )
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and any(fnmatch(name, pattern) for pattern in SENT):
-            yield path
-
-
-def _unfit(built: Build) -> Iterator[Problem]:
-    """Why a build can't be published, its rows apart."""
-    if not built.finished:
-        yield Problem("data", "the build isn't finished", "the same `limbeck run` goes on")
-        return
-    if not sum(built.splits().values()):
-        yield Problem("data", "no row was kept", "laxer thresholds: limbeck refilter")
-    front = _front(built)
-    if not front:
-        yield Problem("README.md", "there is no card with a head", "`limbeck run` again writes it")
-        return
-    license = str(front.get("license") or "")
-    if license.lower() in _NO_LICENSE and not front.get("license_name"):
-        found = f"the card says {license!r} for a licence" if license else "the card has no licence"
-        yield Problem(
-            "README.md", found, 'state it in the recipe, such as license = "cc-by-4.0" in [dataset]; run again'
-        )
-
-
-def _row_licenses(built: Build) -> tuple[dict[str, int], Problem | None]:
-    """Licences of the kept rows; and what is wrong where some have none."""
-    found: dict[str, int] = {}
-    rows = 0
-    published = Published(built.path)
-    for split in published.splits:
-        for path in published.splits[split]:
-            count = pq.read_metadata(path).num_rows
-            rows += count
-            if "license" in published.schema.names:
-                for each in pq.read_table(path, columns=["license"])["license"].value_counts().to_pylist():
-                    name = (each["values"] or "").strip()
-                    found[name] = found.get(name, 0) + each["counts"]
-            else:
-                found[""] = found.get("", 0) + count
-    lacking = found.pop("", 0)
-    if lacking and (stated := stated_license(built.recipe.source)):
-        found[stated], lacking = found.get(stated, 0) + lacking, 0
-    if not lacking:
-        return found, None
-    remedy = 'a column `license` of the source, or license = "..." in [source] for all its rows; run again'
-    return found, Problem("data", f"{lacking:,} of {rows:,} rows have no licence of what they were made from", remedy)
-
-
-def _front(built: Build) -> dict[str, Any]:
-    path = built.path / "README.md"
-    return Published(built.path).front_matter() if path.is_file() else {}
-
-
-def _secrets(built: Build, files: dict[str, int]) -> Iterator[Problem]:
-    """Secrets of this environment that stand in a file that would be sent."""
-    names = {*TOKENS, *(spec.api_key_env for spec in built.recipe.models.values())}
-    secrets = {name: os.environ[name] for name in names if len(os.environ.get(name, "")) >= _SECRET_CHARS}
-    for path in files if secrets else ():
-        if not path.endswith(".parquet"):
-            text = (built.path / path).read_bytes()
-            for name, secret in sorted(secrets.items()):
-                if secret.encode() in text:
-                    yield Problem(path, f"holds the value of {name}", "take it out of the recipe, and replace the key")
-
-
-def _notes(built: Build) -> Iterator[str]:
-    """What somebody may not have thought of."""
-    from limbeck.tally import model_uses
-
-    if unknown := [f"{use.name} ({use.id})" for use in model_uses(built.recipe, built.lock) if not use.license]:
-        yield f"the card states no licence for the models {', '.join(unknown)}"
-    home, text = str(Path.home()), (built.path / "recipe.toml").read_text(encoding="utf-8")
-    if home != "/" and f"{home}/" in text:
-        yield f"recipe.toml names folders of this machine, such as {home}"
-    if failed := sum(count.failed for count in built.funnel()):
-        yield f"{failed:,} rows failed and aren't among them; `limbeck run ... --retry-failed` asks for them again"
