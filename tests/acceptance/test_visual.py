@@ -57,7 +57,7 @@ def test_a_blind_model_gets_no_further_than_the_majority():
 
 
 def test_speed_and_memory():
-    """2,000 rows a second on two cores, where both are free; memory while making rows doesn't grow with them."""
+    """2,000 rows a second on two cores: 1,000 a CPU second, whatever else runs; memory of making doesn't grow with the rows."""
     few, many = (json.loads(line) for line in benchmark("visual_speed.py", "--rows", 10_000, 100_000).splitlines())
-    assert many["rows_a_second"] >= 2000
+    assert many["rows_a_cpu_second"] >= 1000
     assert many["making_peak_mb"] <= 1.1 * few["making_peak_mb"]
