@@ -6,7 +6,7 @@
     gap closed  (S_C - S_A) / (T - S_A), stated only where the teacher's lead T - S_A is itself beyond chance
 
 Intervals are 95% percentile intervals of a bootstrap that resamples seeds (paired over arms) and, where a metric is a
-mean over rows, test rows too (the same ones for every arm and the teacher).
+mean over rows, test rows too, group by group (the same ones for every arm and the teacher).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def compare(
     found: dict[str, Any] = {"seeds": len(seeds), "descriptive": len(seeds) < DESCRIPTIVE_BELOW, "metrics": {}}
     for metric in metrics:
         arms = {name: [by_arm[name][n] for n in seeds] for name in by_arm}
-        if all(metric.name in t.values for each in arms.values() for t in each):
+        if all(metric.name in t.scores.values for each in arms.values() for t in each):
             found["metrics"][metric.name] = _by_metric(metric, arms, teacher, np.random.default_rng(seed))
     return found
 
@@ -75,7 +75,7 @@ def _by_metric(
 ) -> dict[str, Any]:
     draws = _resampled(metric, arms, teacher, rng)
     sign = 1.0 if metric.better == "higher" else -1.0
-    own = {name: np.array([t.values[metric.name] for t in each]) for name, each in arms.items()}
+    own = {name: np.array([t.scores.values[metric.name] for t in each]) for name, each in arms.items()}
     found: dict[str, Any] = {
         "arms": {
             name: {"values": own[name].tolist(), **vars(_interval(float(own[name].mean()), draws[name]))}
@@ -114,20 +114,23 @@ def _resampled(
     first = next(iter(arms.values()))
     n = len(first)
     seeds = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n  # (R, seeds)
-    by_row = all(metric.name in t.items for each in arms.values() for t in each)
+    by_row = all(metric.name in t.scores.items for each in arms.values() for t in each)
     known = teacher is not None and metric.name in teacher.values
     if not by_row or (known and metric.name not in teacher.items):
-        found = {name: seeds @ np.array([t.values[metric.name] for t in each]) for name, each in arms.items()}
+        found = {name: seeds @ np.array([t.scores.values[metric.name] for t in each]) for name, each in arms.items()}
         return found | ({"teacher model": np.full(RESAMPLES, teacher.values[metric.name])} if known else {})
-    rows = len(first[0].items[metric.name])
-    weights = rng.multinomial(rows, np.full(rows, 1 / rows), RESAMPLES)  # (R, rows)
+    rows, groups = len(first[0].scores.items[metric.name]), first[0].scores.groups
+    groups = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    n = int(groups.max()) + 1
+    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)[:, groups]  # (R, rows); rows of a group come together
 
     def means(items: NDArray[np.float64]) -> NDArray[np.float64]:
         there = np.isfinite(items)
         return (weights @ np.where(there, items, 0.0)) / np.maximum(1, weights @ there)
 
     found = {
-        name: (np.stack([means(t.items[metric.name]) for t in each], 1) * seeds).sum(1) for name, each in arms.items()
+        name: (np.stack([means(t.scores.items[metric.name]) for t in each], 1) * seeds).sum(1)
+        for name, each in arms.items()
     }
     return found | ({"teacher model": means(teacher.items[metric.name])} if known else {})
 

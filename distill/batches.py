@@ -10,7 +10,7 @@ views with the same random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -136,13 +136,23 @@ class Batches:
             -(-len(labelled) // max(1, self._labelled_rows)),
             -(-len(unlabelled) // max(1, batch_size - self._labelled_rows)) if both else 0,
         )
-        self._sham = sham(found.train, work.seed) if arm.sham else None
+        self._sham = self._swapped(found.train) if arm.sham else None
 
     def _taken(self, pool: Positions) -> Positions:
         student, dataset = self._work.student, self._work.dataset
         if type(student).takes is Student.takes:  # which takes everything
             return pool
         return np.array([p for p in pool if student.takes(dataset.row(p), self._phase)], np.int64)
+
+    def _swapped(self, pool: Positions) -> dict[int, int]:
+        """The sham teacher's targets: within each kind of row that the student calls exchangeable."""
+        student, dataset = self._work.student, self._work.dataset
+        if type(student).exchangeable is Student.exchangeable:
+            return sham(pool, self._work.seed)
+        kinds: dict[Hashable, list[int]] = {}
+        for p in pool:
+            kinds.setdefault(student.exchangeable(dataset.row(p)), []).append(int(p))
+        return {a: b for kind in kinds.values() for a, b in sham(np.array(kind), self._work.seed).items()}
 
     def positions(self, step: int) -> list[tuple[int, bool]]:
         """Rows of a step, each with whether its label may be seen; labelled and unlabelled ones interleaved."""

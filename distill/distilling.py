@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,12 +31,13 @@ from distill.arm_names import ARMS, Arm
 from distill.dataset import open_dataset, write_json
 from distill.progress import Watcher
 from distill.recipe import DistillRecipe
-from distill.student import Scores, terms_for
+from distill.student import Scores, sensible_arms, terms_for
 from distill.work import Work
 from limbeck import __version__
 from limbeck.errors import BuildNotFound, RequestError
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "onnx", "onnxruntime", "numpy", "pyarrow")
+_GROUPS = "groups of rows"
 Around = Callable[[str, Callable[[], Any]], Any]
 """(name of a step, the step) -> what it returns; the Prefect flow makes a task of each."""
 
@@ -48,16 +49,14 @@ class Training:
     Attributes:
         arm: its arm.
         seed: which of the paired trainings.
-        values: scores on the test rows.
-        items: per-row scores.
+        scores: on the test rows.
         facts: steps, seconds, which weights were kept, scores on the development rows.
         folder: where it lies; `model/` in it is the student.
     """
 
     arm: str
     seed: int
-    values: dict[str, float]
-    items: dict[str, np.ndarray]
+    scores: Scores
     facts: dict[str, Any]
     folder: Path
 
@@ -108,12 +107,12 @@ def distill(
     work = around("rows", lambda: _work(checked, folder, device, watcher))
     judge = evaluate.refuse_dependent_judge(checked, work.dataset.lineage)
     seeds = range(checked.arms.seeds) if arms else range(1)
-    names = (checked.arms.names or tuple(ARMS)) if arms else (checked.arms.arm,)
+    names = (checked.arms.names or sensible_arms(checked.student)) if arms else ()
     work = around("teacher", lambda: _taught(work, seeds, watcher))
     trainings = [
         around(f"{name} {seed}", lambda name=name, seed=seed: _training(work, ARMS[name], seed, folder, watcher))
         for seed in seeds
-        for name in dict.fromkeys((checked.arms.arm, *names))
+        for name in dict.fromkeys((checked.arm, *names))
     ]
     return around("report", lambda: _report(work, trainings, judge, folder, arms, watcher))
 
@@ -188,7 +187,21 @@ def _taught(work: Work, seeds: Sequence[int], watcher: Watcher) -> Work:
         part_rows=recipe.cache.part_rows,
         watcher=watcher,
     )
-    return work.with_(cache=cache)
+    work = work.with_(cache=cache)
+    own, theirs = _parameters(work), cache.facts.get("parameters", 0)
+    if 0 < theirs < own:
+        watcher.note(f"warning: the student has {own:,} parameters, more than its teacher's {theirs:,}")
+    return work
+
+
+def _parameters(work: Work) -> int:
+    """Of a fresh student."""
+    if "parameters" not in work.memo:
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            work.memo["parameters"] = sum(p.numel() for p in work.student.build(work).parameters())
+    return work.memo["parameters"]
 
 
 def _seed(recipe: DistillRecipe, n: int) -> int:
@@ -232,11 +245,11 @@ def _training(work: Work, arm: Arm, n: int, out: Path, watcher: Watcher) -> Trai
     test = work.dataset.rows(found.test)
     reloaded = student.load(folder / "model", own).to(work.device)
     scores = evaluate.score(student.predictor(reloaded, own), test, own, student.teacher_answers(test, own))
-    np.savez_compressed(folder / "items.npz", **scores.items)
+    groups = {} if scores.groups is None else {_GROUPS: np.unique(scores.groups, return_inverse=True)[1]}
+    np.savez_compressed(folder / "items.npz", **scores.items, **groups)
     facts["parameters"] = sum(p.numel() for p in reloaded.parameters())
-    write_json(
-        folder / "result.json", {"key": key, "arm": arm.name, "seed": n, "values": scores.values, "facts": facts}
-    )
+    result = {"key": key, "arm": arm.name, "seed": n, "facts": facts, "values": scores.values, "more": scores.more}
+    write_json(folder / "result.json", result)
     return _finished(folder, key)
 
 
@@ -266,8 +279,8 @@ def _fit(
             lambda m, batch, phase=phase: student.losses(m, batch, phase, work),
             student.counts,
             work.terms,
-            lambda m: evaluate.score(student.predictor(m, work), dev, work, teacher).values,
-            student.metrics[0],
+            lambda m: student.glance(m, dev, work, teacher),
+            student.glanced_by(phase),
             work.seed,
         )
         place = folder if len(student.phases) == 1 else folder / phase
@@ -279,15 +292,16 @@ def _fit(
 
 
 def extra_steps(work: Work, batch_size: int) -> int:
-    """Steps that the teacher's compute would pay for: its multiply-adds over all views, over those of a step.
+    """Steps that the teacher's compute would pay for: its forward passes over all views, over those of a step.
 
-    A training step counts as three forward passes. Without known multiply-adds, parameters stand in for them.
+    A training step counts as three forward passes, and parameters stand for multiply-adds, which flatters no one where
+    teacher and student are of one kind.
     """
     if work.cache is None:
         return 0
-    facts, own = work.cache.facts, sum(p.numel() for p in work.student.build(work).parameters())
     views = sum(work.cache.views(row_id) for row_id in work.dataset.ids)
-    return round(views * facts.get("parameters", 0) / (3 * batch_size * own))
+    theirs, own = work.cache.facts.get("parameters", 0), _parameters(work)
+    return round(views * theirs / (3 * batch_size * own))
 
 
 def _finished(folder: Path, key: str) -> Training | None:
@@ -298,35 +312,47 @@ def _finished(folder: Path, key: str) -> Training | None:
     if known["key"] != key:
         return None
     with np.load(folder / "items.npz") as items:
-        return Training(known["arm"], known["seed"], known["values"], dict(items), known["facts"], folder)
+        rows = dict(items)
+    groups = rows.pop(_GROUPS, None)
+    scores = Scores(known["values"], rows, groups, known["more"])
+    return Training(known["arm"], known["seed"], scores, known["facts"], folder)
 
 
 def _report(work: Work, trainings: list[Training], judge: str, out: Path, arms: bool, watcher: Watcher) -> Distilled:
-    """Scores the teacher, exports the student, writes report and card."""
-    from distill import model_card, publishing
+    """Scores teacher and baselines, exports the student, writes report and card.
 
-    test = work.dataset.rows(batches.held_out(work.dataset, work.recipe)[2])
-    answers = work.student.teacher_answers(test, work)
-    teacher = None if answers is None else work.student.score(answers, test, work, answers)
-    chosen = next(t for t in trainings if t.arm == work.recipe.arms.arm and t.seed == 0)
+    Raises:
+        ExportRefused: a format loses more than it may; report and card are written all the same.
+    """
+    from distill import model_card, publishing
+    from distill.arms import compare
+
+    student, test = work.student, work.dataset.rows(batches.held_out(work.dataset, work.recipe)[2])
+    answers = student.teacher_answers(test, work)
+    teacher = None if answers is None else student.score(answers, test, work, answers)
+    baselines = {n: student.score(found, test, work, answers) for n, found in student.baselines(test, work).items()}
+    chosen = next(t for t in trainings if t.arm == work.recipe.arm and t.seed == 0)
     exported = publishing.publish(work, chosen, test, answers, out / "student", watcher)
     report = {
         "student": work.recipe.use,
         "name": work.recipe.distill.name,
         "judge": judge,
         "test_rows": len(test),
-        "metrics": [asdict(m) for m in work.student.metrics],
-        "teacher": None if teacher is None else {"name": work.cache.name, "values": teacher.values, **work.cache.facts},
-        "trainings": [{"arm": t.arm, "seed": t.seed, "values": t.values, "facts": t.facts} for t in trainings],
+        "metrics": [asdict(m) for m in student.metrics],
+        "teacher": None
+        if teacher is None
+        else {"name": work.cache.name, "values": teacher.values, "more": teacher.more},
+        "teacher_facts": work.cache.facts if work.cache else {},
+        "baselines": {name: {"values": scores.values, "more": scores.more} for name, scores in baselines.items()},
+        "trainings": [
+            {"arm": t.arm, "seed": t.seed, "values": t.scores.values, "more": t.scores.more, "facts": t.facts}
+            for t in trainings
+        ],
         "formats": exported,
-        "comparison": _comparison(work, trainings, teacher) if arms else None,
+        "comparison": compare(student.metrics, trainings, teacher) if arms else None,
     }
     write_json(out / "report.json", report)
-    (out / "student" / "README.md").write_text(model_card.card(work, report), encoding="utf-8")
+    (out / "student" / "README.md").write_text(model_card.card(work, report, out / "student"), encoding="utf-8")
+    if refused := {name: each["refused"] for name, each in exported.items() if "refused" in each}:
+        raise publishing.ExportRefused(refused, out / "student")
     return Distilled(out, report, trainings)
-
-
-def _comparison(work: Work, trainings: list[Training], teacher: Scores | None) -> Mapping[str, Any] | None:
-    from distill.arms import compare
-
-    return compare(work.student.metrics, trainings, teacher)

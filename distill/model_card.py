@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
-def card(work: Work, report: dict[str, Any]) -> str:
+def card(work: Work, report: dict[str, Any], folder: Path) -> str:
     """The card's Markdown.
 
     Args:
         work: recipe, rows and cache.
         report: what `report.json` holds.
+        folder: of the card; pictures of the student's own sections go there.
     """
     recipe, main = work.recipe, work.student.metrics[0]
     comparison, files = report["comparison"], report["formats"]
-    teacher = report["teacher"] or {}
     named = [recipe.models[name].id or str(recipe.models[name].model) for name, _ in models_of(work.student).values()]
     main_figures = comparison["metrics"].get(main.name, {}) if comparison else {}
     return (
@@ -42,7 +42,9 @@ def card(work: Work, report: dict[str, Any]) -> str:
             teacher_id=", ".join(named) or "labels alone",
             about=(type(work.student).__doc__ or "").strip().partition("\n")[0],
             parameters=files["safetensors"].get("parameters"),
-            teacher_parameters=teacher.get("parameters"),
+            teacher_parameters=report["teacher_facts"].get("parameters"),
+            sections=work.student.card_sections(report, folder, work),
+            baselines=list(report["baselines"]),
             macs=files["safetensors"].get("macs"),
             usage=work.student.usage(work),
             judge="the rows' own truth" if report["judge"] == "truth" else f"a judge of the family {report['judge']}",
@@ -80,7 +82,7 @@ def _figures(work: Work, report: dict[str, Any]) -> list[dict[str, str]]:
         if metric.name not in values:
             continue
         found = comparison["metrics"].get(metric.name, {}) if comparison else {}
-        own = found.get("arms", {}).get(work.recipe.arms.arm)
+        own = found.get("arms", {}).get(work.recipe.arm)
         theirs = teacher.get(metric.name)
         kept = found.get("retained")
         plain = f"{values[metric.name] / theirs:.1%}" if theirs and metric.better == "higher" else ""
@@ -90,9 +92,14 @@ def _figures(work: Work, report: dict[str, Any]) -> list[dict[str, str]]:
                 "student": shown(own) if own else f"{values[metric.name]:.4f}",
                 "teacher": "" if theirs is None else f"{theirs:.4f}",
                 "retained": shown(kept, percent=True) if kept else plain,
+                "baselines": [_number(b["values"].get(metric.name)) for b in report["baselines"].values()],
             }
         )
     return rows
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _arms(found: dict[str, Any]) -> list[dict[str, str]]:

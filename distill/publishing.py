@@ -83,7 +83,7 @@ def publish(
                 "difference": _difference(exported, predictor),
                 **latency(predictor, exported, recipe.export.latency_runs),
             }
-        reference = chosen.values[metric.name] if not found else found["safetensors"]["values"][metric.name]
+        reference = chosen.scores.values[metric.name] if not found else found["safetensors"]["values"][metric.name]
         entry["loss"] = lost(metric, reference, values[metric.name])
         if reason := _reason(format, entry, metric, recipe.export):
             entry["refused"] = reason

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from distill import catalog
 from distill.arm_names import ARMS
-from distill.student import Student
+from distill.student import Student, sensible_arms
 from distill.views import ViewsTable
 from limbeck.errors import LimbeckError, Problem, RecipeError, did_you_mean
 from limbeck.models.spec import ModelSpec
@@ -166,7 +166,7 @@ class ArmsTable(BaseModel):
     """`[arms]`: what the comparison is between.
 
     Attributes:
-        arm: the arm that makes the student which is given out.
+        arm: the arm that makes the student which is given out; by default `both`, where it learns from both.
         names: arms of `--arms`; by default all that make sense here.
         seeds: trainings of each arm of `--arms`; paired, training n has the same first weights and data order in each.
         label: what the label is, in words, for the card.
@@ -175,7 +175,7 @@ class ArmsTable(BaseModel):
 
     model_config = _STRICT
 
-    arm: str = "both"
+    arm: str | None = None
     names: tuple[str, ...] = ()
     seeds: Annotated[int, Ge(1)] = 6
     label: str = ""
@@ -183,8 +183,8 @@ class ArmsTable(BaseModel):
 
     @field_validator("arm")
     @classmethod
-    def _an_arm(cls, name: str) -> str:
-        if name not in ARMS:
+    def _an_arm(cls, name: str | None) -> str | None:
+        if name is not None and name not in ARMS:
             raise ValueError(f"no arm {name!r}; {did_you_mean(name, ARMS)}")
         return name
 
@@ -300,6 +300,11 @@ class DistillRecipe:
             }
         )
 
+    @property
+    def arm(self) -> str:
+        """The arm that makes the student which is given out."""
+        return self.arms.arm or ("both" if "both" in sensible_arms(self.student) else sensible_arms(self.student)[0])
+
     def toml(self) -> str:
         """The recipe as TOML, with every default written out."""
         return tomli_w.dumps(self.tables(), multiline_strings=True)
@@ -389,6 +394,11 @@ def _fits(student: Student, specs: Mapping[str, ModelSpec], parts: Mapping[str, 
             else:
                 own = train.model_dump(exclude={"phases"}, exclude_unset=True)
                 validated(TrainTable, own | table, f"train.phases.{name}", problems)
+    if arms := parts.get("arms"):
+        known = sensible_arms(student)
+        for name in {*arms.names, *([arms.arm] if arms.arm else [])} - {*known}:
+            hint = f"{student.name} has: {', '.join(known)}"
+            problems.append(Problem("arms", f"no loss term is left in the arm {name!r}", hint))
     if export := parts.get("export"):
         for name in {*export.formats} - {*student.formats}:
             hint = did_you_mean(name, student.formats)

@@ -24,7 +24,7 @@ wrong recipe is told at once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.arm_names import ARMS
 from distill.views import View
 
 if TYPE_CHECKING:
@@ -93,10 +94,14 @@ class Scores:
         values: metric to figure.
         items: metric to one value for each row, (N,) float, NaN where it says nothing about that row; for metrics
             that are means over rows, so that intervals can be had by resampling rows.
+        groups: (N,) of anything: rows of one group are alike (samples of one prompt), and are resampled together.
+        more: whatever else the report should hold (curves, tables by bin), as JSON.
     """
 
     values: dict[str, float]
     items: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    groups: NDArray[Any] | None = None
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ class Item:
     Attributes:
         row: columns of the dataset, pictures as encoded bytes; it has an `id`.
         target: what the teacher says of this row under this view, column to array; None in arms without a teacher.
-        view: crop and flip that the teacher saw; to be applied to the row's picture as they are stored.
+        view: crop and flip that the teacher saw, to be applied to the row's picture as they are stored; its `index`
+            tells several answers to one row apart, whatever else a teacher drew for each (noise, a time step).
         labelled: whether its label may be used.
         rng: random numbers of this example at this step; whatever is random about it comes from here, so that
             micro-batches, processes and resumed runs draw alike.
@@ -174,6 +180,8 @@ class Student(ABC):
     """Trainings one after the other, each from the end of the last; `[train.phases.NAME]` sets each."""
     formats: ClassVar[tuple[str, ...]] = ("safetensors",)
     """Formats of `distill.exports` that it can leave in."""
+    judge_role: ClassVar[str] = "score"
+    """Role that a model of `[evaluate] judge` plays."""
 
     def check(self, work: Work) -> list[str]:
         """What makes this dataset or teacher unusable (vocabularies that differ, say), each as one sentence.
@@ -200,6 +208,10 @@ class Student(ABC):
     def takes(self, row: dict[str, Any], phase: str) -> bool:
         """Whether a row is trained on in a phase."""
         return True
+
+    def exchangeable(self, row: dict[str, Any]) -> Hashable:
+        """Rows of one kind may have each other's targets in the sham arm; those of no other: as long an answer, say."""
+        return None
 
     @abstractmethod
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
@@ -231,9 +243,23 @@ class Student(ABC):
     def answer(self, predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
         """What the model says about held-out rows: the costly half of an evaluation."""
 
+    def glance(
+        self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
+    ) -> dict[str, float]:
+        """Figures of the development rows during a training; by default the whole evaluation."""
+        return self.score(self.answer(self.predictor(model, work), rows, work), rows, work, teacher).values
+
+    def glanced_by(self, phase: str) -> Metric:
+        """The one of `glance`'s figures by which the best weights of a phase are chosen."""
+        return self.metrics[0]
+
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers | None:
         """The same of the teacher, out of the cache; None where it can't be asked what the student is asked."""
         return None
+
+    def baselines(self, rows: Sequence[dict[str, Any]], work: Work) -> dict[str, Answers]:
+        """Answers without any training (another method, a blind guess), scored and reported beside the student's."""
+        return {}
 
     @abstractmethod
     def score(
@@ -252,6 +278,10 @@ class Student(ABC):
     def exported(self, model: nn.Module, work: Work) -> Exported:
         """The model as a plain function of tensors; only students with other formats than safetensors need it."""
         raise NotImplementedError(f"{self.name} has no plain function of tensors")
+
+    def card_sections(self, report: dict[str, Any], folder: Path, work: Work) -> str:
+        """Further sections of the card, in Markdown; pictures for them go into `folder`."""
+        return ""
 
     def usage(self, work: Work) -> str:
         """Lines of Python that load and use the saved folder, for the card."""
@@ -274,3 +304,16 @@ def terms_for(student: Student, signals: Sequence[str], weights: Mapping[str, fl
     return {
         name: float(weights.get(name, term.weight)) for name, term in student.terms.items() if term.signal in allowed
     }
+
+
+def sensible_arms(student: Student) -> tuple[str, ...]:
+    """Arms in which this student learns anything, and learns something else than in the arm before.
+
+    >>> class S: terms = {"ce": Term("label")}
+    >>> sensible_arms(S)
+    ('labels',)
+    """
+    signals = {term.signal for term in student.terms.values()}
+    if "both" in signals or signals == {"label", "teacher"}:
+        return tuple(name for name, arm in ARMS.items() if terms_for(student, arm.signals, {}))
+    return ("labels",) if signals == {"label"} else ("teacher",)

@@ -45,6 +45,23 @@ class Work:
         """The model that a setting of the student names."""
         return self.recipe.models[getattr(self.student, setting)]
 
+    def judge(self) -> Any:
+        """The judge, loaded once: None for `truth`, `limbeck.models.reader.Reader`, or a model of `judge_role`."""
+        name = self.recipe.evaluate.judge
+        if name == "truth":
+            return None
+        if ("judge", name) not in self.memo:
+            if name == "mini:reader":
+                from limbeck.models.reader import Reader
+
+                self.memo["judge", name] = Reader.load()
+            else:
+                from limbeck import models
+
+                spec, role = self.recipe.models[name], self.student.judge_role
+                self.memo["judge", name] = models.load(spec, role, self.recipe.folder, name=name)
+        return self.memo["judge", name]
+
     def with_(self, **changes: Any) -> Work:
         """The same with something else in it; `memo` stays shared."""
         return replace(self, **changes)
