@@ -131,6 +131,8 @@ class Corpus:
 LONGEST = 320
 """Longest prompt and answer together, in tokens; no example so far was longer."""
 _CHUNK = 1000
+SIEVE = 8
+"""Batches drawn together and sorted by length, of which one is used."""
 
 
 def _chunk(job: tuple[int, int, float, str]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
@@ -192,7 +194,9 @@ def train(
     longest = corpus.ends[:, 1].numpy()
 
     def loss(rng: np.random.Generator, step: int) -> tuple[torch.Tensor, Figures]:
-        chosen = rng.integers(len(longest), size=batch)
+        drawn = rng.integers(len(longest), size=SIEVE * batch)
+        drawn = drawn[np.argsort(longest[drawn], kind="stable")]  # lessons of about one length: little padding
+        chosen = drawn.reshape(SIEVE, batch)[rng.integers(SIEVE)]
         width = min(LONGEST, -(-int(longest[chosen].max()) // 16) * 16)
         where = torch.from_numpy(chosen).to(device)
         ids, ends, here = all_ids[where, :width].long(), all_ends[where], at[:width]

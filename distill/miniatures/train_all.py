@@ -168,9 +168,9 @@ def train_edits(shop: Shop) -> None:
 
     home, work = shop.home / "llm", shop.work / "edits"
     tokenizer = AutoTokenizer.from_pretrained(home)
-    corpus = llm_.open_corpus(work, shop.settings("edits").get("lessons", 60_000), tokenizer, edits=0.8)
+    corpus = llm_.open_corpus(work, shop.settings("edits").get("lessons", 60_000), tokenizer, edits=0.9)
     model = AutoModelForCausalLM.from_pretrained(home, dtype=torch.float32)
-    settings = {"steps": 1500, "batch": 48, "lr": 6e-4} | shop.settings("edits", "lessons")
+    settings = {"steps": 1000, "batch": 32, "lr": 4e-4} | shop.settings("edits", "lessons")
     llm_.save(home, llm_.train(model, corpus, work, device=shop.device, **settings), tokenizer)
 
 
