@@ -154,7 +154,9 @@ def measure(count: int, epochs: int) -> dict:
     rows = {}
     for split, n in (("train", count), ("test", count // 3)):
         asked = balanced(made(alone, n, split) + made(MarkedPictures(per_scene=2, size_px=160), n // 8, split))
-        rows[split] = [r for r in asked if r["answer_type"] not in GEOMETRY and r["template"] not in ("region.box", "point.to")]
+        rows[split] = [
+            r for r in asked if r["answer_type"] not in GEOMETRY and r["template"] not in ("region.box", "point.to")
+        ]
     train, test = rows["train"], rows["test"]
     truth = [said(row) for row in test]
     common = defaultdict(Counter)
@@ -163,12 +165,18 @@ def measure(count: int, epochs: int) -> dict:
     majority = [common[cell(row)].most_common(1)[0][0] if common[cell(row)] else "" for row in test]
     right = {"majority": majority, "cells": by_cell(train, test), "whole": whole(train, test, epochs)}
     right = {name: np.array([a == b for a, b in zip(found, truth, strict=True)]) for name, found in right.items()}
-    yes = Counter((r["template"], r["language"], r["answer_value"]) for r in train if r["answer_value"] in ("true", "false"))
+    yes = Counter(
+        (r["template"], r["language"], r["answer_value"]) for r in train if r["answer_value"] in ("true", "false")
+    )
     shares = [yes[t, l, "true"] / (yes[t, l, "true"] + yes[t, l, "false"]) for t, l in {key[:2] for key in yes}]
     gains = defaultdict(list)
     for i, row in enumerate(test):
         gains["/".join(cell(row))].append(float(right["cells"][i]) - float(right["majority"][i]))
-    paired = [r for r in made(VisualQuestions(pictures=False, minimal_pairs=4, per_scene=0, two_pictures=0), count // 4, "test") if r["pair_id"]]
+    paired = [
+        r
+        for r in made(VisualQuestions(pictures=False, minimal_pairs=4, per_scene=0, two_pictures=0), count // 4, "test")
+        if r["pair_id"]
+    ]
     blind = by_cell(train, paired)
     pairs = pairs_right(paired, [a == said(row) for a, row in zip(blind, paired, strict=True)])
     return {

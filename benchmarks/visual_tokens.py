@@ -49,7 +49,10 @@ def sentences(count: int) -> dict[str, list[str]]:
 
 def measure(names: list[str], count: int) -> dict:
     texts = sentences(count)
-    found = {"sentences_each": len(texts["en"]), "characters": {k: round(sum(map(len, v)) / len(v), 1) for k, v in texts.items()}}
+    found = {
+        "sentences_each": len(texts["en"]),
+        "characters": {k: round(sum(map(len, v)) / len(v), 1) for k, v in texts.items()},
+    }
     for name in names:
         tokenizer = AutoTokenizer.from_pretrained(located(ModelSpec(id=name)), trust_remote_code=False)
         mean = {
@@ -57,8 +60,17 @@ def measure(names: list[str], count: int) -> dict:
             for language, lines in texts.items()
         }
         unknown = tokenizer.unk_token_id
-        lost = sum(ids.count(unknown) for ids in tokenizer(texts["ko"], add_special_tokens=False)["input_ids"]) if unknown is not None else 0
-        found[name] = {"en": round(mean["en"], 1), "ko": round(mean["ko"], 1), "ratio": round(mean["ko"] / mean["en"], 2), "unknown_ko": lost}
+        lost = (
+            sum(ids.count(unknown) for ids in tokenizer(texts["ko"], add_special_tokens=False)["input_ids"])
+            if unknown is not None
+            else 0
+        )
+        found[name] = {
+            "en": round(mean["en"], 1),
+            "ko": round(mean["ko"], 1),
+            "ratio": round(mean["ko"] / mean["en"], 2),
+            "unknown_ko": lost,
+        }
     return found
 
 

@@ -68,7 +68,9 @@ def errors(count: int) -> dict:
     for language in ("en", "ko"):
         rows = made(VisualQuestions(per_scene=10, two_pictures=1, languages={language: 1}), list(scenes(count, 21)))
         rng.shuffle(rows)
-        pairs = [(name, row, bad) for row in rows if (got := inject(row, rng, rows)) for name, bad in [got] if bad][: count]
+        pairs = [(name, row, bad) for row in rows if (got := inject(row, rng, rows)) for name, bad in [got] if bad][
+            :count
+        ]
         found[language] = (
             pairs,
             check.score([row for _, row, _ in pairs], DirectRun()),

@@ -183,7 +183,11 @@ def _plain(found: Any) -> Any:
 
 
 def _outcome(
-    verdicts: Sequence[tuple[str, str]], fault: str | None, detail: str, claims: list[tuple[Claim, State]], was_checked: bool
+    verdicts: Sequence[tuple[str, str]],
+    fault: str | None,
+    detail: str,
+    claims: list[tuple[Claim, State]],
+    was_checked: bool,
 ) -> Row:
     decided = [state for _, state in claims if state != "unchecked"]
     return {
@@ -238,7 +242,11 @@ def _look_at(scene_json: str, stored: bytes | None, marks: list[Row], number: in
     differs = np.abs(pixels.astype(np.int16) - drawn.image).max(-1) > _DIFFERS_BY
     hidden = np.zeros_like(differs)
     for mark in marks:
-        hidden[disc(Mark(mark["number"], 0, mark["x"], mark["y"], max(MAX_RADIUS * width, MIN_RADIUS_PX) + 1), height, width)] = True
+        hidden[
+            disc(
+                Mark(mark["number"], 0, mark["x"], mark["y"], max(MAX_RADIUS * width, MIN_RADIUS_PX) + 1), height, width
+            )
+        ] = True
     differs &= ~hidden
     if differs.mean() > _DIFFERS_IN:
         return f"picture {number} differs from its scene in {differs.mean():.0%} of its pixels"

@@ -47,7 +47,9 @@ class ClipRelevance(Filter):
         """The similarity of each row, null where it isn't asked."""
         matcher: ScoreModel = run.model(self.matcher)
         texts = [" ".join(answers(row["messages"] or [])) for row in rows]
-        pictures = [[p for p in (decode(image) for image in row["images"] or ()) if not isinstance(p, Fault)] for row in rows]
+        pictures = [
+            [p for p in (decode(image) for image in row["images"] or ()) if not isinstance(p, Fault)] for row in rows
+        ]
         asked = [i for i, text in enumerate(texts) if pictures[i] and len(text.split()) >= self.min_words]
         out: list[Row] = [{"clip_relevance": None} for _ in rows]
         for start in range(0, len(asked), self.batch_size):

@@ -66,7 +66,9 @@ class HeldOut(Filter):
         for name in self.against:
             path, _, known = name.partition("#")
             if (digest := _digest(path)) != known:
-                raise SettingError(f"{path} is not what it was", expected=f"contents {known}, found {digest}", where="held_out.against")
+                raise SettingError(
+                    f"{path} is not what it was", expected=f"contents {known}, found {digest}", where="held_out.against"
+                )
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=100):
                     for row in batch.to_pylist():

@@ -78,9 +78,13 @@ class Judge(Filter):
         """
         if not getattr(run.model(self.judge), "sees", False):
             raise SettingError(
-                f"the model {self.judge!r} doesn't see", expected="one with `sees = true`", where=f"{run.stage_id}.judge"
+                f"the model {self.judge!r} doesn't see",
+                expected="one with `sees = true`",
+                where=f"{run.stage_id}.judge",
             )
-        conversation = messages(self.prompt, conversation="\n".join(f"{m['role']}: {text_of(m)}" for m in row["messages"]))
+        conversation = messages(
+            self.prompt, conversation="\n".join(f"{m['role']}: {text_of(m)}" for m in row["messages"])
+        )
         conversation[-1]["content"] = [
             *({"type": "image_url", "image_url": {"url": _url(image)}} for image in row["images"] or ()),
             {"type": "text", "text": conversation[-1]["content"]},

@@ -88,7 +88,11 @@ class NearDuplicates(Filter):
         return text_signature(texts) if all(texts) else None
 
     def _pictures(self, row: Row) -> bytes | None:
-        given = [p for value in (row[name] for name in self.pictures) for p in (value if isinstance(value, list) else [value])]
+        given = [
+            p
+            for value in (row[name] for name in self.pictures)
+            for p in (value if isinstance(value, list) else [value])
+        ]
         shown = [decode(picture) for picture in given[:_COMPARED]]
         if not shown or any(isinstance(picture, Fault) for picture in shown):
             return None

@@ -15,7 +15,9 @@ from flows.terminal import fact, results
 def calibrate(
     recipe: RecipeFile,
     stage: Annotated[str, typer.Argument(metavar="STAGE", help="A filter of conversations, such as judge.")],
-    rows: Annotated[int, typer.Option("--rows", "-n", min=1, metavar="N", help="Rows to spoil, and as many good ones.")] = 100,
+    rows: Annotated[
+        int, typer.Option("--rows", "-n", min=1, metavar="N", help="Rows to spoil, and as many good ones.")
+    ] = 100,
     sets: Sets = [],  # noqa: B006
 ) -> None:
     """Measure a filter of conversations.
@@ -51,7 +53,9 @@ def _rows(count: int, languages: tuple[str, ...], seed: int) -> tuple[list[dict[
         def seed(self, row_id: str, draw: int = 0) -> int:
             return seeds.seed(seed, self.stage_id, row_id, draw)
 
-    made = [row for row in stage.generate(list(scenes(count, seed, split="test")), _Seeds()) if not isinstance(row, Drop)]
+    made = [
+        row for row in stage.generate(list(scenes(count, seed, split="test")), _Seeds()) if not isinstance(row, Drop)
+    ]
     rng = random.Random(seed)
     rng.shuffle(made)
     pairs = [(row, found[1]) for row in made if (found := inject(row, rng, made)) and found[1]][:count]

@@ -35,5 +35,7 @@ class VisualConversations(VisualWriter):
             raise Rejected("malformed", 'expected an object with "turns", a list of questions and answers')
         pairs = [tuple(text_field(turn, "question", "answer")) for turn in turns]
         if len({question for question, _ in pairs}) < self.min_turns:
-            raise Rejected("too_few_turns", f"{len(pairs)} turns where at least {self.min_turns} different ones are wanted")
+            raise Rejected(
+                "too_few_turns", f"{len(pairs)} turns where at least {self.min_turns} different ones are wanted"
+            )
         return pairs[: self.max_turns]  # type: ignore[return-value]

@@ -1,6 +1,6 @@
 """How good a filter is at finding errors, measured on rows that were spoilt on purpose.
 
-    limbeck calibrate RECIPE judge -n 100
+limbeck calibrate RECIPE judge -n 100
 """
 
 from __future__ import annotations
@@ -87,8 +87,12 @@ def measured(recipe: Recipe, stage_id: str, good: Sequence[Row], spoilt: Sequenc
     table = next((table for table in recipe.stages if table.id == stage_id), None)
     if table is None or not isinstance(table.stage, Filter) or decision_form(table.stage) != "row":
         filters = [t.id for t in recipe.stages if isinstance(t.stage, Filter) and decision_form(t.stage) == "row"]
-        raise RequestError(f"{stage_id!r} is no filter of single rows", expected=", ".join(filters) or "a recipe with one")
-    rows = [{**row, "id": f"{kind}{i}"} for kind, rows in (("good", good), ("spoilt", spoilt)) for i, row in enumerate(rows)]
+        raise RequestError(
+            f"{stage_id!r} is no filter of single rows", expected=", ".join(filters) or "a recipe with one"
+        )
+    rows = [
+        {**row, "id": f"{kind}{i}"} for kind, rows in (("good", good), ("spoilt", spoilt)) for i, row in enumerate(rows)
+    ]
     handle = Handle(table, seed=recipe.dataset.seed, pool=ModelPool(dict(recipe.models), recipe.folder, Observer()))
     results = _scored(table.stage, rows, handle)
     dropped: dict[str, list[bool]] = {"good": [], "spoilt": []}
@@ -98,7 +102,9 @@ def measured(recipe: Recipe, stage_id: str, good: Sequence[Row], spoilt: Sequenc
         gone = isinstance(result, Drop) or bool(table.stage.decide({**row, **result}))  # type: ignore[attr-defined]
         dropped["good" if row["id"].startswith("good") else "spoilt"].append(gone)
     failed = len(rows) - sum(map(len, dropped.values()))
-    return Calibration(len(dropped["spoilt"]), sum(dropped["spoilt"]), len(dropped["good"]), sum(dropped["good"]), failed)
+    return Calibration(
+        len(dropped["spoilt"]), sum(dropped["spoilt"]), len(dropped["good"]), sum(dropped["good"]), failed
+    )
 
 
 def _scored(stage: Any, rows: list[Row], handle: Any) -> list[Any]:

@@ -104,7 +104,9 @@ class Runner:
                     running.add(asyncio.create_task(self._leased(part, lease, survivors, until)))
                 if running:
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for outcome in await asyncio.gather(*done, return_exceptions=True):  # asks each task, so none complains
+                    for outcome in await asyncio.gather(
+                        *done, return_exceptions=True
+                    ):  # asks each task, so none complains
                         if isinstance(outcome, BaseException):
                             raise outcome
         finally:

@@ -148,7 +148,10 @@ class _Bench:
         return self.frame(rows).rows([name for name in names if name not in IDENTITY])
 
     def frame(self, rows: Sequence[Row]) -> Frame:
-        fields = {field.name: field for field in (*self.table.stage.reads, *self.table.stage.reads_if_there, *self.table.stage.writes)}
+        fields = {
+            field.name: field
+            for field in (*self.table.stage.reads, *self.table.stage.reads_if_there, *self.table.stage.writes)
+        }
         for name in rows[0]:
             if name in COLUMNS:
                 fields.setdefault(name, COLUMNS[name])

@@ -23,7 +23,11 @@ def labelled() -> list[Labelled]:
     out = []
     for number, line in enumerate(line for line in lines if not line.startswith("#")):
         language, text, claims = (part.strip() for part in line.split("|"))
-        out.append(Labelled(language, text, frozenset(_ordered(c.strip()) for c in claims.split(";") if c.strip()), number % 2 == 0))
+        out.append(
+            Labelled(
+                language, text, frozenset(_ordered(c.strip()) for c in claims.split(";") if c.strip()), number % 2 == 0
+            )
+        )
     return out
 
 
@@ -57,7 +61,9 @@ def _atoms(claim: Claim) -> list[str]:
         case "taller":
             return [f"{kind} taller {claim.other}"]
         case "count":
-            return [f"count {' '.join([*values, *([] if kind == ANYTHING and values else [kind or ANYTHING])])} {claim.value}"]
+            return [
+                f"count {' '.join([*values, *([] if kind == ANYTHING and values else [kind or ANYTHING])])} {claim.value}"
+            ]
         case "more":
             return [f"more {claim.value} {claim.other}"]
         case "setting":

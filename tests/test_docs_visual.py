@@ -24,7 +24,9 @@ def test_its_python_runs_and_gives_what_it_says(capsys):
     for expression, said in shown:
         assert eval(expression, names) == eval(said), expression
     printed = " / ".join(capsys.readouterr().out.split("\n")[:-1])
-    assert printed == " ".join(re.search(r"^# (there ball supported.*?)```", PAGE, re.MULTILINE | re.DOTALL)[1].replace("# ", "").split())
+    assert printed == " ".join(
+        re.search(r"^# (there ball supported.*?)```", PAGE, re.MULTILINE | re.DOTALL)[1].replace("# ", "").split()
+    )
 
 
 def test_its_recipes_name_stages_and_settings_that_there_are():
@@ -33,7 +35,9 @@ def test_its_recipes_name_stages_and_settings_that_there_are():
         for table in tomllib.loads(block)["stages"]:
             cls = stages[table.pop("use")]
             cls(**table)
-    for name in re.findall(r"^\| `(\w+)`", PAGE[PAGE.index("## What checks them") : PAGE.index("A claim is")], re.MULTILINE):
+    for name in re.findall(
+        r"^\| `(\w+)`", PAGE[PAGE.index("## What checks them") : PAGE.index("A claim is")], re.MULTILINE
+    ):
         assert name in stages
     for name in re.findall(r"^\| `(\w+)` \|", PAGE[PAGE.index("## Rows,") : PAGE.index("## Limits")], re.MULTILINE):
         assert name in formats()

@@ -41,7 +41,9 @@ def built(tmp_path_factory):
     for split, rows in (("train", ROWS[:6]), ("test", ROWS[6:])):
         schema = published(fields)
         table = pa.Table.from_pylist(rows, schema=pa.schema(fields))
-        table = pa.Table.from_arrays([_published(table[f.name], s.type) for f, s in zip(fields, schema, strict=True)], schema=schema)
+        table = pa.Table.from_arrays(
+            [_published(table[f.name], s.type) for f, s in zip(fields, schema, strict=True)], schema=schema
+        )
         pq.write_table(table, folder / "data" / f"{split}-00000-of-00001.parquet")
     return folder
 
@@ -71,7 +73,9 @@ def test_llava_files(built, tmp_path):
         paths = record.get("image", [])
         count = 1 if isinstance(paths, str) else len(paths)
         assert sum(turn["value"].count("<image>") for turn in record["conversations"]) == count
-        assert [turn["from"] for turn in record["conversations"]] == ["human", "gpt"] * (len(record["conversations"]) // 2)
+        assert [turn["from"] for turn in record["conversations"]] == ["human", "gpt"] * (
+            len(record["conversations"]) // 2
+        )
     assert len(list((out / "images").iterdir())) == 2, "each picture is a file once"
 
 
@@ -86,7 +90,9 @@ def test_llamafactory_files(built, tmp_path):
         turns = record[entry["columns"]["messages"]]
         images = record[entry["columns"]["images"]]
         tags = entry["tags"]
-        assert [turn[tags["role_tag"]] for turn in turns] == [tags["user_tag"], tags["assistant_tag"]] * (len(turns) // 2)
+        assert [turn[tags["role_tag"]] for turn in turns] == [tags["user_tag"], tags["assistant_tag"]] * (
+            len(turns) // 2
+        )
         assert sum(turn[tags["content_tag"]].count("<image>") for turn in turns) == len(images)
         assert all((out / path).is_file() for path in images)
 
@@ -97,7 +103,9 @@ def test_trl_rows_as_datasets_loads_them(built, tmp_path):
 
     datasets.disable_progress_bars()
     out = export(built, "trl", tmp_path / "out").path
-    rows = datasets.load_dataset("parquet", data_files=f"{out}/train.parquet", cache_dir=str(tmp_path / "cache"))["train"]
+    rows = datasets.load_dataset("parquet", data_files=f"{out}/train.parquet", cache_dir=str(tmp_path / "cache"))[
+        "train"
+    ]
     assert rows.num_rows == sum(len(row["messages"]) // 2 for row in ROWS[:6])
     for row in rows:
         blocks = [part for message in row["prompt"] for part in message["content"]]
@@ -115,7 +123,9 @@ def test_finevision_rows_as_datasets_loads_them(built, tmp_path):
 
     datasets.disable_progress_bars()
     out = export(built, "finevision", tmp_path / "out").path
-    rows = datasets.load_dataset("parquet", data_files=f"{out}/train.parquet", cache_dir=str(tmp_path / "cache"))["train"]
+    rows = datasets.load_dataset("parquet", data_files=f"{out}/train.parquet", cache_dir=str(tmp_path / "cache"))[
+        "train"
+    ]
     assert rows[0]["texts"] == [{"user": "What is this?", "assistant": "A house."}]
     assert [len(row["texts"]) for row in rows] == [len(row["messages"]) // 2 for row in ROWS[:6]]
     assert [len(row["images"]) for row in rows] == [1, 0, 0, 2, 2, 2]
@@ -131,11 +141,18 @@ def test_rows_that_a_trainer_would_choke_on_are_left_out_and_counted(tmp_path):
     fields = columns("id", "messages", "images")
     schema = published(fields)
     table = pa.Table.from_pylist(rows, schema=pa.schema(fields))
-    table = pa.Table.from_arrays([_published(table[f.name], s.type) for f, s in zip(fields, schema, strict=True)], schema=schema)
+    table = pa.Table.from_arrays(
+        [_published(table[f.name], s.type) for f, s in zip(fields, schema, strict=True)], schema=schema
+    )
     (tmp_path / "data").mkdir()
     pq.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
     left = {name: export(tmp_path, name, tmp_path / name) for name in MODULES}
-    assert {name: done.unusable for name, done in left.items()} == {"llava": 2, "llamafactory": 3, "trl": 2, "finevision": 2}
+    assert {name: done.unusable for name, done in left.items()} == {
+        "llava": 2,
+        "llamafactory": 3,
+        "trl": 2,
+        "finevision": 2,
+    }
     assert left["llamafactory"].rows == 1
 
 

@@ -23,7 +23,9 @@ SCENE = parse_caption("a big red ball on the left and a small blue house on the 
 PICTURE = png(render(SCENE).image)
 
 
-def row(answer, program, value, question="Is the ball red?", answer_type="sentence", template="attribute.is_colour", **more):
+def row(
+    answer, program, value, question="Is the ball red?", answer_type="sentence", template="attribute.is_colour", **more
+):
     return {
         "id": "a", "messages": [user(0, question), assistant(answer)], "images": [PICTURE], "language": "en",
         "scenes": [SCENE.to_json()], "program": json.dumps(program), "answer_value": json.dumps(value),
@@ -106,7 +108,9 @@ def test_injected_errors_are_found_and_good_answers_kept(language):
     rows = made(stage, storybook(40, seed=21))
     rng = random.Random(5)
     rng.shuffle(rows)
-    pairs = [(name, row, bad) for row in rows if (found := inject(row, rng, rows)) for name, bad in [found] if bad][:250]
+    pairs = [(name, row, bad) for row in rows if (found := inject(row, rng, rows)) for name, bad in [found] if bad][
+        :250
+    ]
     assert len(pairs) == 250
     assert len({name for name, *_ in pairs}) >= 8
     check = AnswersTrue()

@@ -49,7 +49,10 @@ def test_order_changes_nothing():
 
 
 def test_pairs_and_other_answers_are_left_alone():
-    given = rows(9, 1, pair="p") + [{"id": "q", "answer_value": '"red"', "template": "t", "language": "en", "pair_id": None}]
+    given = [
+        *rows(9, 1, pair="p"),
+        {"id": "q", "answer_value": '"red"', "template": "t", "language": "en", "pair_id": None},
+    ]
     given += rows(0, 4, "only.no")
     left = kept(Balance(), given)
     assert {r["id"] for r in given} - {r["id"] for r in left} == {r["id"] for r in rows(0, 4, "only.no")}

@@ -85,6 +85,9 @@ def test_repeats():
     for seed in range(4):
         random.Random(seed).shuffle(rows)
         scores = RepeatedQuestions().score(rows, DirectRun())
-        columns = {"asked": np.array([s["asked"] for s in scores], object), "id": np.array([r["id"] for r in rows], object)}
+        columns = {
+            "asked": np.array([s["asked"] for s in scores], object),
+            "id": np.array([r["id"] for r in rows], object),
+        }
         gone = RepeatedQuestions().decide_all(columns)["repeated"]
         assert {row["id"] for row, drop in zip(rows, gone, strict=True) if drop} == {"b"}

@@ -81,7 +81,8 @@ def test_calibration_reports_the_recall_of_a_judge_that_misses_a_third():
     stage = Judge()
     bad, good = ([bool(stage.decide(out)) for out in judge(rows, answer)[0]] for rows in (spoilt, ROWS))
     expected = [
-        row["messages"][1]["content"][0]["text"] not in true and sum(map(ord, row["messages"][1]["content"][0]["text"])) % 3 != 0
+        row["messages"][1]["content"][0]["text"] not in true
+        and sum(map(ord, row["messages"][1]["content"][0]["text"])) % 3 != 0
         for row in spoilt
     ]
     report = calibrate(bad, good)
@@ -97,7 +98,9 @@ class Matcher:
     fingerprint = "m"
 
     def embed_images(self, images):
-        return np.array([[1.0, 0.0] if np.asarray(image)[0, 0, 0] > 128 else [0.0, 1.0] for image in images], np.float32)
+        return np.array(
+            [[1.0, 0.0] if np.asarray(image)[0, 0, 0] > 128 else [0.0, 1.0] for image in images], np.float32
+        )
 
     def embed_texts(self, texts):
         return np.array([[1.0, 0.0] if text.startswith("Light") else [0.6, 0.8] for text in texts], np.float32)

@@ -115,13 +115,23 @@ def talk(id_, question, answer, *pictures, form="PNG"):
 def test_conversations_repeat_where_both_words_and_pictures_do():
     rows = [
         talk("a", "What does the animal on the sofa look like?", "It is a tabby cat with green eyes.", CAT),
-        talk("b", "what does the animal on the sofa look like", "It is a tabby cat, with green eyes!", CAT, form="JPEG"),
+        talk(
+            "b", "what does the animal on the sofa look like", "It is a tabby cat, with green eyes!", CAT, form="JPEG"
+        ),
         talk("c", "What does the animal on the sofa look like?", "It is a tabby cat with green eyes.", ROCKET),
         talk("d", "Is anything in this picture made of metal?", "Nothing metallic can be seen here.", CAT),
         talk("e", "What does the animal on the sofa look like?", "It is a tabby cat with green eyes.", CAT, ROCKET),
         talk("f", "What does the animal on the sofa look like?", "It is a tabby cat with green eyes.", ROCKET, CAT),
         talk("g", "What does the animal on the sofa look like?", "It is a tabby cat with green eyes."),
-        talk("h", "What does the animal on the sofa look like?", "It is a tabby cat with green eyes.", CAT, ROCKET, GIRL, form="JPEG"),
+        talk(
+            "h",
+            "What does the animal on the sofa look like?",
+            "It is a tabby cat with green eyes.",
+            CAT,
+            ROCKET,
+            GIRL,
+            form="JPEG",
+        ),
     ]
     settings = {"compare": "both", "texts": ("messages",), "pictures": ("images",)}
     assert dropped(rows, **settings) == {"duplicate_pair": {"b", "h"}}

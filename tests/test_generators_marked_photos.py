@@ -87,7 +87,10 @@ def test_two_of_a_name_are_never_taken_for_one():
     twins = [*BOXES[:2], {"image": 0, "name": "dog", "box": [0.05, 0.0, 0.4, 0.25]}]
     rows = [row for i in range(8) for row in made(MarkedPictures(of="masks", per_scene=9), [photo(twins, id=f"t{i}")])]
     assert {json.loads(row["program"])[1][1][3] for row in rows if row["template"] == "marks.number"} == {"bus"}
-    near = [{"image": 0, "name": n, "box": [0.4 + d, y, 0.6 + d, y + 0.4]} for n, d, y in (("dog", 0, 0), ("bus", 0.02, 0.5))]
+    near = [
+        {"image": 0, "name": n, "box": [0.4 + d, y, 0.6 + d, y + 0.4]}
+        for n, d, y in (("dog", 0, 0), ("bus", 0.02, 0.5))
+    ]
     rows = [row for i in range(8) for row in made(MarkedPictures(of="masks", per_scene=9), [photo(near, id=f"n{i}")])]
     assert rows
     assert "marks.beside" not in {row["template"] for row in rows}, "neither is left of the other"
@@ -95,7 +98,9 @@ def test_two_of_a_name_are_never_taken_for_one():
 
 def test_korean_needs_korean_names():
     korean = {"dog": "개", "bus": "버스", "kite": "연", "cat": "고양이"}
-    both = MarkedPictures(of="masks", per_scene=8, languages={"en": 1, "ko": 1}, korean_names=korean, vocabulary=("cat",))
+    both = MarkedPictures(
+        of="masks", per_scene=8, languages={"en": 1, "ko": 1}, korean_names=korean, vocabulary=("cat",)
+    )
     rows = [row for i in range(4) for row in made(both, [photo(id=f"k{i}")])]
     assert {row["language"] for row in rows} == {"en", "ko"}
     said = " ".join(text_of(m) for row in rows if row["language"] == "ko" for m in row["messages"])
@@ -113,7 +118,14 @@ def test_bad_pictures_and_masks_are_counted():
         photo(id="a", image=b"none"), photo(id="b", mask_image=None), photo(id="c", mask_image=encoded(np.zeros((5, 5), np.uint8))),
         {**photo(id="d"), "boxes": None}, photo(BOXES[2:], id="e"), photo(id="f", mask_image=b"none"),
     ]  # fmt: skip
-    assert [drop.reason for drop in stage.generate(rows, DirectRun())] == ["no_picture", "no_masks", "no_masks", "no_masks", "no_room", "no_masks"]
+    assert [drop.reason for drop in stage.generate(rows, DirectRun())] == [
+        "no_picture",
+        "no_masks",
+        "no_masks",
+        "no_masks",
+        "no_room",
+        "no_masks",
+    ]
 
 
 class Detector:
@@ -147,7 +159,10 @@ def test_boxes_are_thinned_and_numbered():
     detector = Detector(dog, same, bus, speck, Found("bus", (0.5, 0, 1, 1), 0.2))
     run = TwoModels(detector=detector, segmenter=Segmenter())
     (row,) = made(ObjectMasks(detector="detector", names=("dog", "bus", "kite")), [photo()], run)
-    assert [(box["name"], box["box"]) for box in row["boxes"]] == [("dog", [0.05, 0.3, 0.35, 0.9]), ("bus", [0.05, 0.3, 0.35, 0.9])]
+    assert [(box["name"], box["box"]) for box in row["boxes"]] == [
+        ("dog", [0.05, 0.3, 0.35, 0.9]),
+        ("bus", [0.05, 0.3, 0.35, 0.9]),
+    ]
     assert detector.asked == [((WIDTH, HEIGHT), ("dog", "bus", "kite"), 0.35)]
     assert masks_of(np.asarray(Image.open(io.BytesIO(row["mask_image"]))), 2).any((1, 2)).tolist() == [False, True]
     empty = TwoModels(detector=Detector(), segmenter=Segmenter())
@@ -243,7 +258,11 @@ def test_a_storybook_scene_through_exact_models():
             thing = next(i for i, t in enumerate(scene.things) if t.kind == mark["name"])
             assert picture.masks[thing][int(mark["y"] * 224), int(mark["x"] * 224)]
         assert answers(asked["messages"])[0]
-    assert not [r for r in MarkedPictures(of="masks").generate([{**row, **masked, "id": "s/0"}], DirectRun()) if isinstance(r, Drop)]
+    assert not [
+        r
+        for r in MarkedPictures(of="masks").generate([{**row, **masked, "id": "s/0"}], DirectRun())
+        if isinstance(r, Drop)
+    ]
 
 
 def test_models_play_the_roles_that_the_stage_asks_for(tmp_path):

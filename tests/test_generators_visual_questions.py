@@ -23,7 +23,9 @@ ROWS = made(VisualQuestions(per_scene=10, two_pictures=2), storybook(60))
 def test_the_second_implementation_agrees_with_every_answer():
     rows = ROWS[:250] + made(MarkedPictures(size_px=160), storybook(8))
     found = AnswersTrue().score(rows, DirectRun())
-    wrong = [(out["fault"], out["detail"], row["template"]) for row, out in zip(rows, found, strict=True) if out["fault"]]
+    wrong = [
+        (out["fault"], out["detail"], row["template"]) for row, out in zip(rows, found, strict=True) if out["fault"]
+    ]
     assert wrong == []
     assert all(out["checked"] for out in found)
 
@@ -67,8 +69,18 @@ def test_minimal_pairs_differ_in_nothing_but_picture_and_answer():
 def test_yes_and_no_are_drawn_alike():
     """Of n tosses the yes share lies within 4.5 standard deviations of a half, for all yes-or-no rows of each type."""
     rows = made(VisualQuestions(pictures=False, per_scene=20, two_pictures=4, minimal_pairs=0), storybook(150, seed=9))
-    said = Counter((row["question_type"], row["answer_value"]) for row in rows if row["answer_value"] in ("true", "false"))
-    assert {kind for kind, _ in said} == {"existence", "attribute", "place", "relation", "comparison", "setting", "two_pictures"}
+    said = Counter(
+        (row["question_type"], row["answer_value"]) for row in rows if row["answer_value"] in ("true", "false")
+    )
+    assert {kind for kind, _ in said} == {
+        "existence",
+        "attribute",
+        "place",
+        "relation",
+        "comparison",
+        "setting",
+        "two_pictures",
+    }
     for kind in {kind for kind, _ in said}:
         yes, no = said[kind, "true"], said[kind, "false"]
         assert abs(yes - no) / 2 < 4.5 * (yes + no) ** 0.5 / 2, (kind, yes, no)
@@ -98,7 +110,11 @@ def test_questions_about_edit_pairs_show_their_own_pictures():
 
 
 def test_what_is_no_scene_is_dropped():
-    rows = [{"id": "a", "scene": "{}"}, {"id": "b", "scene": None}, {"id": "c", "scene": '{"things": [], "ground": "mud"}'}]
+    rows = [
+        {"id": "a", "scene": "{}"},
+        {"id": "b", "scene": None},
+        {"id": "c", "scene": '{"things": [], "ground": "mud"}'},
+    ]
     for stage in (VisualQuestions(), MarkedPictures()):
         assert [drop.reason for drop in stage.generate(rows, DirectRun())] == ["not_a_scene"] * 3
 

@@ -31,7 +31,9 @@ GOOD = {
     "reasoning": reasoning_answer("Where could one sleep?", "In the house, because it has a roof."),
 }
 KOREAN = {
-    "conversation": conversation_answer([("무엇이 있나요?", "집이 있습니다."), ("고양이가 있나요?", "아니요, 없습니다.")]),
+    "conversation": conversation_answer(
+        [("무엇이 있나요?", "집이 있습니다."), ("고양이가 있나요?", "아니요, 없습니다.")]
+    ),
     "description": description_answer("왼쪽에 집이 있습니다."),
     "reasoning": reasoning_answer("어디에서 잘 수 있나요?", "집에는 지붕이 있으니 그 안에서 잘 수 있습니다."),
 }
@@ -87,7 +89,10 @@ def test_korean_is_asked_for_and_english_sent_back(task):
         ('{"edit": "make it blue", "output": "x"}', "malformed"),
         ('{"turns": "none"}', "malformed"),
         ('{"turns": [{"question": "What?", "answer": 3}, {"question": "Who?", "answer": "B"}]}', "malformed"),
-        ('{"turns": [{"question": "What?", "answer": "A <b>house</b>"}, {"question": "Who?", "answer": "B"}]}', "malformed"),
+        (
+            '{"turns": [{"question": "What?", "answer": "A <b>house</b>"}, {"question": "Who?", "answer": "B"}]}',
+            "malformed",
+        ),
         ('{"turns": [{"question": "What?", "answer": ""}, {"question": "Who?", "answer": "B"}]}', "malformed"),
         ('{"turns": [{"question": "What?", "answer": "A house."}]}', "too_few_turns"),
         (KOREAN["conversation"], "language"),
@@ -140,7 +145,9 @@ def test_a_miniature_gets_its_own_prompt_and_is_asked_for_what_it_was_taught():
     assert bodies[0]["messages"][0]["content"].startswith("write: description\ncaption: ")
     (drop,), bodies = run_stage(VisualConversations(), storybook(1), says(GOOD["conversation"]), world=world)
     assert (drop.reason, bodies) == ("outside_world", [])
-    (drop,), _ = run_stage(VisualDescriptions(languages={"ko": 1}), storybook(1), says(GOOD["description"]), world=world)
+    (drop,), _ = run_stage(
+        VisualDescriptions(languages={"ko": 1}), storybook(1), says(GOOD["description"]), world=world
+    )
     assert drop.reason == "outside_world"
 
 
@@ -149,7 +156,12 @@ def test_a_domain_reaches_the_writer_and_pictures_come_from_their_columns():
     from limbeck.storybook import render
 
     image = png(render(Scene.from_json(storybook(1)[0]["scene"])).image)
-    row = {"id": "x", "caption": "A slide.\nStained tissue.", "image": image, "boxes": [{"image": 0, "name": "cell", "box": [0.1, 0.2, 0.3, 0.4]}]}
+    row = {
+        "id": "x",
+        "caption": "A slide.\nStained tissue.",
+        "image": image,
+        "boxes": [{"image": 0, "name": "cell", "box": [0.1, 0.2, 0.3, 0.4]}],
+    }
     stage = VisualDescriptions(of="boxes", domain="The pictures are stained tissue slides.")
     (made,), bodies = run_stage(stage, [row], says(GOOD["description"]))
     assert "stained tissue slides" in bodies[0]["messages"][0]["content"]
@@ -157,7 +169,9 @@ def test_a_domain_reaches_the_writer_and_pictures_come_from_their_columns():
     assert made["images"] == [image]
     assert made["scenes"] == []
     assert run_stage(stage, [row | {"image": None}], says(""))[0][0].reason == "no_picture"
-    (made,), bodies = run_stage(VisualDescriptions(of="captions"), [{k: row[k] for k in ("id", "caption", "image")}], says(GOOD["description"]))
+    (made,), bodies = run_stage(
+        VisualDescriptions(of="captions"), [{k: row[k] for k in ("id", "caption", "image")}], says(GOOD["description"])
+    )
     assert "(none given)" in bodies[0]["messages"][-1]["content"]
 
 

@@ -36,8 +36,16 @@ def test_numerals_and_counters():
     ]  # fmt: skip
     assert set(hangul.KINDS.values()) <= set(COUNTERS)
     for n in range(1, 100):
-        assert read_numeral(f"{numeral(n, True)} 개") == read_numeral(f"{numeral(n)}입니다") == read_numeral(f"{n}개") == n
-    assert [read_numeral(t) for t in ("없습니다", "하나도 없어요", "한 마리도 없습니다", "많습니다", "")] == [0, 0, 0, None, None]
+        assert (
+            read_numeral(f"{numeral(n, True)} 개") == read_numeral(f"{numeral(n)}입니다") == read_numeral(f"{n}개") == n
+        )
+    assert [read_numeral(t) for t in ("없습니다", "하나도 없어요", "한 마리도 없습니다", "많습니다", "")] == [
+        0,
+        0,
+        0,
+        None,
+        None,
+    ]
     for n in (0, 100):
         with pytest.raises(ValueError, match="native"):
             numeral(n)

@@ -52,7 +52,9 @@ def read(patch):
         for points in range(6, len(patch) + 1):
             font = ImageFont.load_default(points)
             canvas = Image.new("L", light.shape[::-1], 0)
-            ImageDraw.Draw(canvas).text((light.shape[1] / 2, light.shape[0] / 2), str(number), fill=255, font=font, anchor="mm")
+            ImageDraw.Draw(canvas).text(
+                (light.shape[1] / 2, light.shape[0] / 2), str(number), fill=255, font=font, anchor="mm"
+            )
             ink = np.asarray(canvas, float) / 255
             for dy in (-2, -1, 0, 1, 2):
                 score = np.corrcoef(np.roll(ink, dy, 0).ravel(), light.ravel())[0, 1]

@@ -136,7 +136,13 @@ def test_reading_never_defaults_to_yes():
     assert [yes_no(t, "en") for t in ("", "None", "NO", "Yes, and no other people.", "I can't see a cat", "The cat.")] == [
         None, False, False, True, False, None,
     ]  # fmt: skip
-    for unsure in ("I can't tell.", "It is hard to say.", "Not sure, but yes.", "I don't know.", "It cannot be determined."):
+    for unsure in (
+        "I can't tell.",
+        "It is hard to say.",
+        "Not sure, but yes.",
+        "I don't know.",
+        "It cannot be determined.",
+    ):
         assert yes_no(unsure, "en") is None, unsure
     assert read("Red", "word", "colour", "en") == "red"
     assert read("red or blue", "word", "colour", "en") is None

@@ -50,7 +50,11 @@ def test_always_yes_is_half_of_yes_or_no_and_no_pair():
 def test_answers_spoilt_by_foreign_rules_are_wrong():
     """`value_of` reads the value of an answer; what is false about the rest of a sentence is `answers_true`'s matter."""
     rng = random.Random(2)
-    spoilt = [(row, found[1]) for row in ROWS if row["answer_type"] != "sentence" and (found := inject(row, rng, ROWS)) and found[0] != "other_picture"]
+    spoilt = [
+        (row, found[1])
+        for row in ROWS
+        if row["answer_type"] != "sentence" and (found := inject(row, rng, ROWS)) and found[0] != "other_picture"
+    ]
     assert len(spoilt) > 300
     score = scored([row for row, _ in spoilt], own([bad for _, bad in spoilt]))
     assert score.right <= 0.01 * len(spoilt)

@@ -31,7 +31,12 @@ def test_it_reads_every_attribute_off_the_pixels():
     for _ in range(60):
         view = View(sample_scene(rng), int(rng.choice([64, 96])))
         found, scene = seen(view), view.scene
-        assert (found.ground, found.time, found.weather, found.style) == (scene.ground, scene.time, scene.weather, scene.style)
+        assert (found.ground, found.time, found.weather, found.style) == (
+            scene.ground,
+            scene.time,
+            scene.weather,
+            scene.style,
+        )
         assert [(t.kind, t.colour, t.size, t.place) for t in found.things] == [
             (t.kind, t.colour, t.size, t.place) for t in scene.things
         ]

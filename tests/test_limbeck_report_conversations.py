@@ -87,7 +87,12 @@ def test_every_card_shows_its_rows_turns_pictures_boxes_and_marks(name, request)
 
 
 def test_a_box_stands_where_its_row_says():
-    talk = Talk((Turn("user", (0, "Where?")),), (picture(16),), ((0, "cat", (0.25, 0.5, 0.75, 0.875)),), ((0, 3, "cat", 0.5, 0.6875),))
+    talk = Talk(
+        (Turn("user", (0, "Where?")),),
+        (picture(16),),
+        ((0, "cat", (0.25, 0.5, 0.75, 0.875)),),
+        ((0, 3, "cat", 0.5, 0.6875),),
+    )
     page = Page(html(ReportData(replace(SUMMARY, record="VisualInstruction"), (Pair("a", "kept", talk=talk),))))
     styles = {attrs["class"]: attrs["style"] for tag, attrs in page.elements if attrs.get("class") in ("box", "spot")}
     assert styles == {"box": "left:25.0%;top:50.0%;width:50.0%;height:37.5%", "spot": "left:50.0%;top:68.75%"}
@@ -120,7 +125,12 @@ def test_verdicts_belong_to_their_answers():
     messages = [user(0, "What?"), assistant("A cat."), user("And?"), assistant("A dog.")]
     verdicts = [{"turn": 0, "verdict": "right", "detail": ""}, {"turn": 1, "verdict": "wrong", "detail": "there ?dog"}]
     turns = talk_of({"messages": messages, "images": [picture()], "verdicts": verdicts}).turns
-    assert [(turn.verdict, turn.detail) for turn in turns] == [("", ""), ("right", ""), ("", ""), ("wrong", "there ?dog")]
+    assert [(turn.verdict, turn.detail) for turn in turns] == [
+        ("", ""),
+        ("right", ""),
+        ("", ""),
+        ("wrong", "there ?dog"),
+    ]
     assert answers(messages) == [turn.parts[0] for turn in turns if turn.role == "assistant"]
 
 

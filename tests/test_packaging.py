@@ -17,7 +17,9 @@ ROOTS = ("limbeck", "generators", "filters", "distill", "flows")
 def test_the_wheel_lists_every_package_and_nothing_else():
     """Oracle: folders that hold Python files."""
     folders = {
-        path.parent.relative_to(ROOT).as_posix().replace("/", ".") for root in ROOTS for path in (ROOT / root).rglob("*.py")
+        path.parent.relative_to(ROOT).as_posix().replace("/", ".")
+        for root in ROOTS
+        for path in (ROOT / root).rglob("*.py")
     }
     assert folders == set(PROJECT["tool"]["setuptools"]["packages"]), "list it in pyproject.toml, [tool.setuptools]"
 
@@ -25,7 +27,8 @@ def test_the_wheel_lists_every_package_and_nothing_else():
 def test_package_data_covers_every_other_file():
     """Oracle: files beside the code that git would commit."""
     patterns = {
-        ROOT / package.replace(".", "/"): globs for package, globs in PROJECT["tool"]["setuptools"]["package-data"].items()
+        ROOT / package.replace(".", "/"): globs
+        for package, globs in PROJECT["tool"]["setuptools"]["package-data"].items()
     }
     covered = {path for folder, globs in patterns.items() for glob in globs for path in folder.glob(glob)}
     for root in ROOTS:
@@ -52,4 +55,6 @@ def test_miniatures_stay_small():
     folder = ROOT / "limbeck" / "miniatures"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     assert 1e6 < size < 24e6, f"{size / 1e6:.1f} MB"
-    assert not [p for p in folder.rglob("*") if p.suffix in (".bin", ".pt", ".ckpt", ".py")], "safetensors only, no code"
+    assert not [p for p in folder.rglob("*") if p.suffix in (".bin", ".pt", ".ckpt", ".py")], (
+        "safetensors only, no code"
+    )

@@ -65,7 +65,9 @@ def test_a_recipe_written_out_in_full_means_the_same(name, sets, tmp_path):
     recipe = load(ROOT / name, sets=sets.get(name, []))
     (tmp_path / "full.toml").write_text(recipe.toml(), encoding="utf-8")
     places = {name: value for name in ("captions", "images") if (value := getattr(recipe.source, name))}
-    again = load(tmp_path / "full.toml", sets=[f"source.{name}={ROOT / 'recipes' / value}" for name, value in places.items()])
+    again = load(
+        tmp_path / "full.toml", sets=[f"source.{name}={ROOT / 'recipes' / value}" for name, value in places.items()]
+    )
     assert again.stages == recipe.stages
     assert again.models == recipe.models
 

@@ -116,8 +116,12 @@ def test_all_visual_stages_follow_each_other(tmp_path):
 
 def test_the_domain_recipe_over_ones_own_pictures(tmp_path):
     """Pictures and domain reach the writer, its answers become rows, the judge rates what is left."""
-    turns = conversation_answer([("Where is the mark?", "Near the upper edge."), ("Is there a crack?", "No, the surface shows a pit.")])
-    leak = conversation_answer([("Where is the mark?", "According to the caption it is above."), ("Large?", "It is small.")])
+    turns = conversation_answer(
+        [("Where is the mark?", "Near the upper edge."), ("Is there a crack?", "No, the surface shows a pit.")]
+    )
+    leak = conversation_answer(
+        [("Where is the mark?", "According to the caption it is above."), ("Large?", "It is small.")]
+    )
     said, bodies = [turns, leak, turns], []
 
     def answer(body):
@@ -127,7 +131,9 @@ def test_the_domain_recipe_over_ones_own_pictures(tmp_path):
         return said.pop() if said else turns
 
     with LoopbackServer(Faults(), answer) as server:
-        built = limbeck.build("recipes/visual-domain.toml", tmp_path / "out", sets=[f"models.writer.base_url={server.base_url}"])
+        built = limbeck.build(
+            "recipes/visual-domain.toml", tmp_path / "out", sets=[f"models.writer.base_url={server.base_url}"]
+        )
     funnel = {count.stage: count for count in built.funnel()}
     assert funnel["visual_conversations"].kept == 3
     assert funnel["source_leak"].reasons == {"source_leak": 1}
@@ -165,13 +171,20 @@ def test_coco_annotations_become_marked_questions(tmp_path):
     images = [{"id": i, "file_name": name} for i, name in enumerate(("a.png", "b.png", "gone.png"))]
 
     def note(x0, x1, category):
-        return {"image_id": 0, "category_id": category, "bbox": [x0, 20, x1 - x0, 60], "segmentation": [[x0, 20, x1, 20, x1, 80, x0, 80]]}
+        return {
+            "image_id": 0,
+            "category_id": category,
+            "bbox": [x0, 20, x1 - x0, 60],
+            "segmentation": [[x0, 20, x1, 20, x1, 80, x0, 80]],
+        }
 
     (tmp_path / "instances.json").write_text(json.dumps({
         "images": images, "categories": [{"id": 1, "name": "dog"}, {"id": 2, "name": "bus"}],
         "annotations": [note(10, 70, 1), note(120, 190, 2), note(300, 310, 1)],
     }))  # fmt: skip
-    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": [{"image_id": 0, "caption": "A dog and a bus."}]}))
+    (tmp_path / "captions.json").write_text(
+        json.dumps({"images": images, "annotations": [{"image_id": 0, "caption": "A dog and a bus."}]})
+    )
     (tmp_path / "recipe.toml").write_text(COCO)
     built = limbeck.build(tmp_path / "recipe.toml", tmp_path / "out")
     assert built.funnel()[0].reasons == {"caption_missing": 1, "image_missing": 1}
@@ -189,7 +202,10 @@ def drawn(text, side=64):
 
 def test_edit_pairs_that_limbeck_made_become_two_picture_questions_and_minimal_pairs(tmp_path):
     """A build of edit pairs is the source of a build of questions; both pictures are the pairs' own."""
-    ball, red = "a big red ball on the left and a small blue house on the right, on grass, by day", "make the ball green"
+    ball, red = (
+        "a big red ball on the left and a small blue house on the right, on grass, by day",
+        "make the ball green",
+    )
     green = ball.replace("red", "green")
     table = [{"original_prompt": ball, "edit_prompt": red, "edited_prompt": green, "original_image": drawn(ball), "edited_image": drawn(green)},
              {"original_prompt": "a dog", "edit_prompt": "make it a cat", "edited_prompt": "a cat", "original_image": drawn(ball),
@@ -219,7 +235,10 @@ def test_a_dataset_of_pictures_and_captions_is_written_about(tmp_path):
     """Anything that `datasets` reads: here Parquet with a picture and a caption under names of its own."""
     (tmp_path / "photos").mkdir()
     scene = "a small pink cat in the middle, on snow, at night"
-    table = [{"picture": {"bytes": drawn(scene), "path": None}, "sentence": "A cat sits in the snow."}, {"picture": None, "sentence": "None."}]
+    table = [
+        {"picture": {"bytes": drawn(scene), "path": None}, "sentence": "A cat sits in the snow."},
+        {"picture": None, "sentence": "None."},
+    ]
     pq.write_table(pa.Table.from_pylist(table), tmp_path / "photos" / "train.parquet")
     with LoopbackServer(Faults(), lambda body: description_answer("A pink cat sits in the snow at night.")) as server:
         (tmp_path / "recipe.toml").write_text(

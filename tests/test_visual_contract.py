@@ -109,7 +109,9 @@ def test_contract(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     cls, settings, rows = CASES[name]
     roles = {"matcher": ("clip", "score"), "detector": ("dino", "detect"), "segmenter": ("sam", "segment")}
-    loaded = {setting: models.load(ModelSpec(id=f"./{place}"), role, folder) for setting, (place, role) in roles.items()}
+    loaded = {
+        setting: models.load(ModelSpec(id=f"./{place}"), role, folder) for setting, (place, role) in roles.items()
+    }
     table = check_stage(cls(**settings), rows, models={**loaded, "writer": Writer(), "judge": Writer()}, tolerance=1e-3)
     assert {reason for reason in table["reason"].to_pylist() if reason} == OUTCOMES.get(name, set())
     assert table.num_rows >= len(rows) or name.startswith("repeated")

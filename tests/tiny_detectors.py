@@ -62,7 +62,9 @@ def tiny_sam2(folder: Path, *, seed: int = 0) -> Path:
     config = Sam2Config(
         vision_config=vision,
         prompt_encoder_config=Sam2PromptEncoderConfig(hidden_size=32, image_size=SIDE, patch_size=16),
-        mask_decoder_config=Sam2MaskDecoderConfig(hidden_size=32, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=32),
+        mask_decoder_config=Sam2MaskDecoderConfig(
+            hidden_size=32, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=32
+        ),
     )
     _save(folder, Sam2Model, config, seed, 1.0)
     pixels = {"size": {"height": SIDE, "width": SIDE}, "resample": 2, "do_normalize": True, "do_rescale": True}

@@ -88,4 +88,8 @@ def read(folder: Path, split: str) -> Iterator[dict[str, Any]]:
     entry = next(entry for name, entry in info.items() if name.endswith(f"_{split}"))
     for record in orjson.loads((folder / entry["file_name"]).read_bytes()):
         messages = orjson.loads(record["blocks"]) if record.get("blocks") else _messages(record)
-        yield {"id": record["id"], "messages": messages, "images": [(folder / p).read_bytes() for p in record["images"]]}
+        yield {
+            "id": record["id"],
+            "messages": messages,
+            "images": [(folder / p).read_bytes() for p in record["images"]],
+        }

@@ -25,7 +25,9 @@ from limbeck.published_rows import Published
 from limbeck.records import PICTURE, published
 from limbeck.turns import block, in_order, pictures_of
 
-_CONTENT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.list_(pa.struct([("type", pa.string()), ("text", pa.string())])))]))
+_CONTENT = pa.list_(
+    pa.struct([("role", pa.string()), ("content", pa.list_(pa.struct([("type", pa.string()), ("text", pa.string())])))])
+)
 FIELDS = (
     pa.field("id", pa.string()),
     pa.field("turn", pa.int32()),
@@ -64,7 +66,9 @@ def write(source: Published, out: Path, turns: Literal["each", "last"] = "each")
                     writer.write_table(pa.Table.from_pylist(pending, schema=schema))
                     pending = []
             writer.write_table(pa.Table.from_pylist(pending, schema=schema))
-    return Exported(out, rows, f'load_dataset("parquet", data_files="{out}/train.parquet"), SFTConfig(max_length=None)', unusable)
+    return Exported(
+        out, rows, f'load_dataset("parquet", data_files="{out}/train.parquet"), SFTConfig(max_length=None)', unusable
+    )
 
 
 def _rows(row: dict[str, Any], turns: str) -> list[dict[str, Any]]:

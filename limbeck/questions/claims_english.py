@@ -140,7 +140,9 @@ class _Sentence:
         elif word in PARTS:
             if self.having and self.group:
                 self._said_of(self.group)
-        elif (word in GONE and self.copula) or (word == "there" and self.copula and self.negated and self.subjects and not following):
+        elif (word in GONE and self.copula) or (
+            word == "there" and self.copula and self.negated and self.subjects and not following
+        ):
             self._gone()
         elif word in NEGATIONS:
             self.negated = True
@@ -242,7 +244,11 @@ class _Sentence:
             for subject in self.subjects:
                 self._about(subject, {"place": place})
             self.negated = False
-        elif last and last.about == "there" and (thing if last.negated else thing == last.kind and (thing != ANYTHING or last.having)):
+        elif (
+            last
+            and last.about == "there"
+            and (thing if last.negated else thing == last.kind and (thing != ANYTHING or last.having))
+        ):
             self.claims[-1] = replace(last, having={**last.having, "place": place})
         elif self.fresh and thing not in ("", ANYTHING):
             self._say("is", thing, {"place": place})  # "a house with blue walls stands on the left"
@@ -255,7 +261,12 @@ class _Sentence:
         if self.number is not None and self.number != 1 and not (kind == ANYTHING and self.having.get("place")):
             self._say("count", kind, self.having, value=self.number, negated=self.negated)
         elif kind != ANYTHING or self.having:
-            self._say("there", kind, self.having, negated=(self.negated and not self.copula) or (self.negated and not self.relation))
+            self._say(
+                "there",
+                kind,
+                self.having,
+                negated=(self.negated and not self.copula) or (self.negated and not self.relation),
+            )
         if kind == ANYTHING and not self.negated:
             self.thing = (dict(self.having), self.number or 1)
         elif self.equating and self.thing is not None:
@@ -342,7 +353,10 @@ class _Sentence:
 
     def _gone(self) -> None:
         for subject in self.subjects:
-            bare = next((c for c in self.claims if c.about == "there" and c.kind == subject and not c.having and not c.negated), None)
+            bare = next(
+                (c for c in self.claims if c.about == "there" and c.kind == subject and not c.having and not c.negated),
+                None,
+            )
             if bare is not None:
                 self.claims.remove(bare)
             self._say("there", subject, {}, negated=True)

@@ -13,7 +13,11 @@ _KINDS = {
     "ball": "공", "house": "집", "tree": "나무", "car": "자동차|차", "boat": "배|보트|돛단배", "flower": "꽃", "mushroom": "버섯",
     "cat": "고양이", "sun": "해|태양", "moon": "달", "star": "별", "cloud": "구름", ANYTHING: "것|물건|사물",
 }  # fmt: skip
-_STRANGERS = ["사람", "아이", "남자", "여자", "소년", "소녀", "아기", "강아지", "새", "말", "양", "소", "곰", "토끼", "쥐", "물고기", "오리", "버스", "트럭", "기차", "자전거", "오토바이", "비행기", "의자", "책상", "탁자", "소파", "침대", "우산", "가방", "모자", "연", "병", "컵", "그릇", "바나나", "사과", "케이크", "피자", "책", "시계", "꽃병", "전화기", "전등", "울타리", "다리", "길", "도로", "산", "언덕", "강", "성", "탑", "교회", "텐트", "깃발", "풍선", "무지개", "눈사람", "나비", "벌", "용", "로봇", "로켓", "바위", "돌", "등대", "풍차", "그네", "미끄럼틀"]
+_STRANGERS = """
+    사람 아이 남자 여자 소년 소녀 아기 강아지 새 말 양 소 곰 토끼 쥐 물고기 오리 버스 트럭 기차 자전거 오토바이 비행기 의자 책상
+    탁자 소파 침대 우산 가방 모자 연 병 컵 그릇 바나나 사과 케이크 피자 책 시계 꽃병 전화기 전등 울타리 다리 길 도로 산 언덕 강 성
+    탑 교회 텐트 깃발 풍선 무지개 눈사람 나비 벌 용 로봇 로켓 바위 돌 등대 풍차 그네 미끄럼틀
+"""
 _COLOURS = {
     "red": "빨간색|빨간|빨강|붉은", "orange": "주황색|주황", "yellow": "노란색|노란|노랑", "green": "초록색|초록|녹색",
     "blue": "파란색|파란|파랑|푸른", "purple": "보라색|보라", "pink": "분홍색|분홍", "brown": "갈색",
@@ -43,7 +47,7 @@ def _table(words: dict) -> list[tuple[object, re.Pattern[str]]]:
     return [(value, re.compile(rf"(?:{forms}){_PARTICLE}$")) for value, forms in words.items()]
 
 
-_NOUNS = _table(_KINDS) + _table({STRANGER + s: s for s in _STRANGERS})
+_NOUNS = _table(_KINDS) + _table({STRANGER + s: s for s in _STRANGERS.split()})
 _HUES, _SPOTS, _SETS = _table(_COLOURS), _table(_PLACES), _table(_SETTINGS)
 
 
@@ -82,11 +86,17 @@ def _clauses(sentence: str) -> list[list[_Word]]:
             last.append(_Word(word))
             if _GOES_ON.search(word):
                 clauses.append([])
-        elif last and (
-            re.search(r"(고|며|지만|으니|니)$", last[-1])
-            or last in (["네"], ["예"], ["아니요"])
-            # "the flower on the left, the house on the right": each has its subject and its place
-            or (_match(_SPOTS, last[-1]) and any(p in ("은", "는") for w in last[:-1] if (m := _match(_NOUNS, w)) for p in m[1:]))
+        elif (
+            last
+            and (
+                re.search(r"(고|며|지만|으니|니)$", last[-1])
+                or last in (["네"], ["예"], ["아니요"])
+                # "the flower on the left, the house on the right": each has its subject and its place
+                or (
+                    _match(_SPOTS, last[-1])
+                    and any(p in ("은", "는") for w in last[:-1] if (m := _match(_NOUNS, w)) for p in m[1:])
+                )
+            )
         ):
             clauses.append([])
     return [clause for clause in clauses if clause and clause not in (["네"], ["예"], ["아니요"], ["아니오"])]
@@ -122,7 +132,13 @@ class _Clause:
     def _read(self) -> None:
         negated = bool(_VERB_NO.search(" ".join(self.words[-2:])))
         for i, word in enumerate(self.words):
-            self._take(i, word, self.words[i - 1] if i else _Word(), self.words[i + 1] if i + 1 < len(self.words) else "", negated)
+            self._take(
+                i,
+                word,
+                self.words[i - 1] if i else _Word(),
+                self.words[i + 1] if i + 1 < len(self.words) else "",
+                negated,
+            )
         self._close(negated)
         subjects = self._subjects()
         if subjects and subjects != [ANYTHING]:
@@ -133,7 +149,9 @@ class _Clause:
     def _take(self, i: int, word: str, before: _Word, following: str, negated: bool) -> None:
         if (hue := _match(_HUES, word)) is not None:
             value, particle = hue
-            if particle in ("입니다", "이고", "이며", "이에요", "예요", "이다", "이지만") or (following and _VERB_NO.match(following)):
+            if particle in ("입니다", "이고", "이며", "이에요", "예요", "이다", "이지만") or (
+                following and _VERB_NO.match(following)
+            ):
                 self.predicate["colour"] = str(value)
             else:
                 self.having["colour"] = str(value)
@@ -148,7 +166,9 @@ class _Clause:
             self._spot(str(spot[0]), spot[1], before, negated)
         elif word.startswith("사이") and len(self.things) >= 2:
             self.claims.append(Claim("between", "", other=self.things[-2][0], third=self.things[-1][0]))
-        elif (setting := _match(_SETS, word)) is not None and not (word.startswith("비") and not following and len(word) > 3):
+        elif (setting := _match(_SETS, word)) is not None and not (
+            word.startswith("비") and not following and len(word) > 3
+        ):
             (name, value), particle = setting  # type: ignore[misc]
             self.having = {}  # "green grass"
             if not (value == "rainy" and particle in ("을", "를")):  # to flee from rain isn't to say that it rains
@@ -213,7 +233,9 @@ class _Clause:
             self.things = []  # "more small things than big ones" names none of them
             self.claims.append(Claim("more", "", other=self.sizes[1], value=self.sizes[0], negated=negated))
         elif len(self.sizes) == 1 and "더" in self.words:
-            self.claims.append(Claim("more", "", other="small" if self.sizes[0] == "big" else "big", value=self.sizes[0]))
+            self.claims.append(
+                Claim("more", "", other="small" if self.sizes[0] == "big" else "big", value=self.sizes[0])
+            )
 
     def _close(self, negated: bool) -> None:
         relations, self.claims = self.claims, []

@@ -61,12 +61,16 @@ def other_colour(row: Row, rng: random.Random) -> Row | None:
     asked = " ".join(part["text"] or "" for part in row["messages"][0]["content"])
     free = [i for i in range(8) if i not in used and words[i] not in asked]
     text = said(row)
-    named = [w for w in words if re.search(rf"(?<![A-Za-z가-힣]){w}", text, re.I)] + [h for h in HUES if f"{h} " in text]
+    named = [w for w in words if re.search(rf"(?<![A-Za-z가-힣]){w}", text, re.I)] + [
+        h for h in HUES if f"{h} " in text
+    ]
     named = [w for w in named if w not in asked and w.rstrip("색") not in asked]
     if not named or not free or row["answer_type"] == "choice":
         return None
     old, new = rng.choice(named), words[rng.choice(free)]
-    return say(row, re.sub(old, new.capitalize() if text.startswith(old.capitalize()) else new, text, count=1, flags=re.I))
+    return say(
+        row, re.sub(old, new.capitalize() if text.startswith(old.capitalize()) else new, text, count=1, flags=re.I)
+    )
 
 
 def other_kind(row: Row, rng: random.Random) -> Row | None:
@@ -78,7 +82,12 @@ def other_kind(row: Row, rng: random.Random) -> Row | None:
         named = [i for i in present if re.search(rf"\b{KINDS['en'][i]}\b", text, re.I)]
         if not named or re.match(r"(No|I see no|There is no|Nowhere)", text) or row["answer_type"] == "choice":
             return None
-        return say(row, re.sub(rf"\b{KINDS['en'][rng.choice(named)]}\b", KINDS["en"][rng.choice(absent)], text, count=1, flags=re.I))
+        return say(
+            row,
+            re.sub(
+                rf"\b{KINDS['en'][rng.choice(named)]}\b", KINDS["en"][rng.choice(absent)], text, count=1, flags=re.I
+            ),
+        )
     named = [i for i in present if text.rstrip(".") in (KINDS["ko"][i], KINDS["ko"][i] + "입니다")]
     return say(row, text.replace(KINDS["ko"][named[0]], KINDS["ko"][rng.choice(absent)], 1)) if named else None
 
@@ -88,7 +97,11 @@ def other_place(row: Row, rng: random.Random) -> Row | None:
     text = said(row)
     for a, b in (("on the left", "on the right"), ("On the left", "On the right"), ("왼쪽", "오른쪽")):
         for old, new in ((a, b), (b, a)):
-            if old in text and row["answer_type"] != "choice" and not row["template"].startswith(("two", "relation.next")):
+            if (
+                old in text
+                and row["answer_type"] != "choice"
+                and not row["template"].startswith(("two", "relation.next"))
+            ):
                 return say(row, text.replace(old, new, 1))
     for old, new in (("in the middle", "on the left"), ("In the middle", "On the left"), ("가운데", "왼쪽")):
         if old in text and row["answer_type"] != "choice" and not row["template"].startswith("two"):
@@ -100,9 +113,20 @@ def other_number(row: Row, rng: random.Random) -> Row | None:
     """One more or one less."""
     if row["answer_type"] == "number":
         return say(row, str(int(said(row)) + rng.choice((1, 2))))
-    swaps = {"one": "two", "two": "three", "three": "one", "none": "two", "None": "Two", "One": "Three", "Two": "One", "Three": "Two"}
+    swaps = {
+        "one": "two",
+        "two": "three",
+        "three": "one",
+        "none": "two",
+        "None": "Two",
+        "One": "Three",
+        "Two": "One",
+        "Three": "Two",
+    }
     if row["template"].startswith("count") and row["language"] == "en":
-        return say(row, re.sub(r"\b(one|two|three|none|One|Two|Three|None)\b", lambda m: swaps[m[0]], said(row), count=1))
+        return say(
+            row, re.sub(r"\b(one|two|three|none|One|Two|Three|None)\b", lambda m: swaps[m[0]], said(row), count=1)
+        )
     return None
 
 

@@ -52,7 +52,9 @@ class PhotoView:
         words = words or {}
         self.scene = _Things(tuple(PhotoThing(words.get(b["name"], b["name"]), tuple(b["box"])) for b in boxes))
         self.marks: dict[int, int] = {}
-        self.kinds = tuple(dict.fromkeys([*(words.get(name, name) for name in vocabulary), *(t.kind for t in self.scene.things)]))
+        self.kinds = tuple(
+            dict.fromkeys([*(words.get(name, name) for name in vocabulary), *(t.kind for t in self.scene.things)])
+        )
         counts = Counter(thing.kind for thing in self.scene.things)
         self.of_kind = {thing.kind: thing for thing in self.scene.things if counts[thing.kind] == 1}
 

@@ -82,7 +82,9 @@ def which_shows(views: Sequence[View], rng: random.Random) -> Ask | None:
 
 def which_shows_described(views: Sequence[View], rng: random.Random) -> Ask | None:
     """Which picture shows a red ball? Only where one of them does."""
-    pairs = sorted({(t.colour, t.kind) for t in views[0].scene.things} ^ {(t.colour, t.kind) for t in views[1].scene.things})
+    pairs = sorted(
+        {(t.colour, t.kind) for t in views[0].scene.things} ^ {(t.colour, t.kind) for t in views[1].scene.things}
+    )
     if not pairs:
         return None
     colour, kind = pick(rng, pairs)

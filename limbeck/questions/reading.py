@@ -193,5 +193,3 @@ def _patterns(category: str, language: str) -> dict[str, re.Pattern[str]]:
                 out[value] = re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE)
         _CACHE[key] = out
     return _CACHE[key]
-
-

@@ -22,7 +22,13 @@ BESIDE_TEXT, BEFORE_TEXT = 0.5, 0.75
 
 
 def question_row(
-    ask: Ask, value: Value, views: Sequence[View], images: Sequence[bytes], language: str, form: Form, rng: random.Random
+    ask: Ask,
+    value: Value,
+    views: Sequence[View],
+    images: Sequence[bytes],
+    language: str,
+    form: Form,
+    rng: random.Random,
 ) -> Row:
     """The columns of one question, without an id.
 

@@ -92,7 +92,9 @@ def value_of(row: Row, text: str) -> Any:
     (False, None)
     """
     language, kind = row["language"], row["answer_type"]
-    category = "yes_no" if row["answer_value"] in ("true", "false") else LANGUAGES[language].TEMPLATES[row["template"]].answer
+    category = (
+        "yes_no" if row["answer_value"] in ("true", "false") else LANGUAGES[language].TEMPLATES[row["template"]].answer
+    )
     if row["question_type"] == "false_premise" and yes_no(text, language) is False:
         return NOTHING
     found = read(text, kind, category, language, row.get("options") or ())

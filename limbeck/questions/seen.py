@@ -40,7 +40,16 @@ GROUND: dict[tuple[str, str], Rgb] = {
 """Measured colour of the bottom row by ground and time, in clear weather; rain takes a tenth of the light."""
 LIGHT: dict[str, Rgb] = {"day": (1.0, 1.0, 1.0), "sunset": (0.97, 0.90, 0.86), "night": (0.80, 0.82, 0.92)}
 """What falls on things."""
-TALL = {"ball": 0.90, "house": 1.00, "tree": 0.99, "car": 0.60, "boat": 0.86, "flower": 1.09, "mushroom": 0.98, "cat": 0.95}
+TALL = {
+    "ball": 0.90,
+    "house": 1.00,
+    "tree": 0.99,
+    "car": 0.60,
+    "boat": 0.86,
+    "flower": 1.09,
+    "mushroom": 0.98,
+    "cat": 0.95,
+}
 """Measured height of a thing, relative to a house of its size."""
 BIG_FROM = 0.316
 """Height of a house, as a share of the picture's, from which it counts as big: between the two sizes, by ratio."""
@@ -136,7 +145,9 @@ class Seen:
     def ground(self) -> str:
         """Grass, sand, snow or water."""
         bottom = np.median(self.canvas[-1], axis=0) / (0.9 if self.weather == "rainy" else 1.0)
-        return min((g for g, t in GROUND if t == self.time), key=lambda g: float(np.abs(bottom - GROUND[g, self.time]).sum()))
+        return min(
+            (g for g, t in GROUND if t == self.time), key=lambda g: float(np.abs(bottom - GROUND[g, self.time]).sum())
+        )
 
     @property
     def things(self) -> list[Patch]:
@@ -245,7 +256,9 @@ def _where(operation: str, values: list[Any], seens: Sequence[Seen]) -> Any:
             inner = [p for p in seens[a.picture].patches if low + 0.05 < _middle(p) < high - 0.05]
             return inner[0] if len(inner) == 1 else None
         case "nearest", [p, [x, y]]:
-            return min(seens[p].patches, key=lambda t: max(t.x0 - x, x - t.x1, 0) ** 2 + max(t.y0 - y, y - t.y1, 0) ** 2)
+            return min(
+                seens[p].patches, key=lambda t: max(t.x0 - x, x - t.x1, 0) ** 2 + max(t.y0 - y, y - t.y1, 0) ** 2
+            )
         case "in_box", [p, box]:
             best = max(seens[p].patches, key=lambda patch: seens[p].share_in(patch, box))
             return best if seens[p].share_in(best, box) > 0.5 else None

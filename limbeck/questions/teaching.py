@@ -157,12 +157,18 @@ def _named(things: list[Thing]) -> str:
 def _alive(scene: Scene) -> tuple[str, str]:
     found = _one_of(scene, LIVES)
     many = len(found) > 1
-    return "Which of the things here grow or live?", f"{_named(found).capitalize()}, because {'they are' if many else 'it is'} alive."
+    return (
+        "Which of the things here grow or live?",
+        f"{_named(found).capitalize()}, because {'they are' if many else 'it is'} alive.",
+    )
 
 
 def _rolls(scene: Scene) -> tuple[str, str]:
     found = _one_of(scene, ROLLS)
-    return "What here could roll down a slope?", f"{_named(found).capitalize()}, because of the round shape or the wheels."
+    return (
+        "What here could roll down a slope?",
+        f"{_named(found).capitalize()}, because of the round shape or the wheels.",
+    )
 
 
 def _travels(scene: Scene) -> tuple[str, str]:

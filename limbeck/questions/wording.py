@@ -62,7 +62,9 @@ def word(ask: Ask, value: Value, views: Sequence[View], language: str, form: For
         asked = "\n".join([question, *lines, words.HINTS["choice"]])
         return Worded(asked, words.LETTERS[list(ask.options).index(value)], options, "choice", category)
     if form == "sentence" or wording.nothing:
-        sentences = (wording.yes if value else wording.no) if yes_no else wording.nothing if value is None else wording.says
+        sentences = (
+            (wording.yes if value else wording.no) if yes_no else wording.nothing if value is None else wording.says
+        )
         return Worded(question, filler.fill(_pick(rng, sentences)), (), "sentence", category)
     if yes_no:
         return Worded(f"{question} {words.HINTS['yes_no']}", words.YES if value else words.NO, (), "yes_no", category)
@@ -73,7 +75,14 @@ def word(ask: Ask, value: Value, views: Sequence[View], language: str, form: For
     return Worded(f"{question} {words.HINTS[kind]}", text, (), kind, category)
 
 
-_HINT_OF = {"number": "number", "mark": "number", "box": "box", "point": "point", "place": "phrase", "changed": "phrase"}
+_HINT_OF = {
+    "number": "number",
+    "mark": "number",
+    "box": "box",
+    "point": "point",
+    "place": "phrase",
+    "changed": "phrase",
+}
 
 
 def _pick(rng: random.Random, ways: Sequence[str]) -> str:
@@ -134,7 +143,9 @@ class _Filler:
         if head in ("now", "then"):
             view = self.views[0 if head == "now" else 1]
             field = rest.removesuffix("_is")
-            return self.name(rest, getattr(view.scene, field)) if hasattr(view.scene, field) else self._of_thing(rest, 1)
+            return (
+                self.name(rest, getattr(view.scene, field)) if hasattr(view.scene, field) else self._of_thing(rest, 1)
+            )
         if slot == "hue_kind":
             return f"{self.name('hue', self.slots['colour'])} {self.name('kind', self.slots['kind'])}"
         category = slot.rstrip("2")

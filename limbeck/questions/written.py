@@ -163,7 +163,9 @@ class VisualWriter(Generator):
             out.append(await self._written(row["id"], ordinal, context, language, run, rng))
         return out
 
-    async def _written(self, row_id: str, ordinal: int, context: Context, language: str, run: Run, rng: Any) -> Row | Drop:
+    async def _written(
+        self, row_id: str, ordinal: int, context: Context, language: str, run: Run, rng: Any
+    ) -> Row | Drop:
         short = getattr(run.model(self.writer), "prompt_style", "full") == "short"
         rejected, attempt = Rejected("malformed"), 0
         for _ in range(1 + self.retries):
@@ -243,13 +245,18 @@ class VisualWriter(Generator):
         if self.sees:
             kind = "png" if context.image.startswith(b"\x89PNG") else "jpeg"
             url = f"data:image/{kind};base64,{base64.b64encode(context.image).decode()}"
-            said[-1]["content"] = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": said[-1]["content"]}]
+            said[-1]["content"] = [
+                {"type": "image_url", "image_url": {"url": url}},
+                {"type": "text", "text": said[-1]["content"]},
+            ]
         return said
 
     @cached_property
     def _digests(self) -> tuple[str, str]:
         """Digest of the full and of the short template."""
-        full, short = (blake2b(t.encode(), digest_size=8).hexdigest() for t in (self.prompt + self.domain, self.short_prompt))
+        full, short = (
+            blake2b(t.encode(), digest_size=8).hexdigest() for t in (self.prompt + self.domain, self.short_prompt)
+        )
         return full, short
 
     def _row(
@@ -283,7 +290,9 @@ def text_field(found: dict[str, Any], *names: str) -> list[str]:
     values = [found.get(name) for name in names]
     if not all(isinstance(value, str) for value in values):
         wanted = " and ".join(json.dumps(name) for name in names)
-        raise Rejected("malformed", f"expected an object with {wanted}, as {'strings' if len(names) > 1 else 'a string'}")
+        raise Rejected(
+            "malformed", f"expected an object with {wanted}, as {'strings' if len(names) > 1 else 'a string'}"
+        )
     return values  # type: ignore[return-value]
 
 

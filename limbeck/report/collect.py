@@ -58,7 +58,9 @@ def collect(build: Build) -> ReportData:
         ),
         failures=tuple(_failures(outcome)),
         truth=truth.read(build.path / "report" / "truth.json"),
-        pictures=any(level.frame.field(name) is not None for name in ("original_image", "edited_image", "preview", "images")),
+        pictures=any(
+            level.frame.field(name) is not None for name in ("original_image", "edited_image", "preview", "images")
+        ),
         pixelated=_small([*kept, *dropped]),
     )
 

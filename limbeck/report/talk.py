@@ -33,7 +33,11 @@ def talk_of(row: Mapping[str, Any]) -> Talk:
     return Talk(
         tuple(turns),
         tuple(row.get("images") or ()) or _drawn(row.get("scenes") or ()),
-        tuple((b["image"] or 0, b["name"] or "", tuple(b["box"])) for b in row.get("boxes") or () if len(b["box"] or ()) == 4),
+        tuple(
+            (b["image"] or 0, b["name"] or "", tuple(b["box"]))
+            for b in row.get("boxes") or ()
+            if len(b["box"] or ()) == 4
+        ),
         tuple((m["image"] or 0, m["number"], m["name"] or "", m["x"], m["y"]) for m in row.get("marks") or ()),
         row.get("language") or "",
         row.get("template") or "",

@@ -63,7 +63,10 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
         if "captions" in settings and not caption:
             yield Unusable(where, "caption_missing", "no caption names this image")
             continue
-        row: dict[str, Any] = {"caption": caption or ", ".join(sorted({str(names.get(n.get("category_id"), "")) for n in drawn[record["id"]]} - {""}))}
+        row: dict[str, Any] = {
+            "caption": caption
+            or ", ".join(sorted({str(names.get(n.get("category_id"), "")) for n in drawn[record["id"]]} - {""}))
+        }
         row["image"] = inside.read_bytes()
         usable = checked(row, source, where)
         if isinstance(usable, dict):
@@ -138,5 +141,7 @@ def _annotations(settings: dict[str, Any], folder: Path, key: str) -> dict[str, 
     lists = ("images", "annotations", *(("categories",) if key == "instances" else ()))
     missing = [name for name in lists if not isinstance(found, dict) or not isinstance(found.get(name), list)]
     if missing:
-        raise SourceError(f"{path} has no list {missing[0]!r}", expected="COCO's annotations", where=f"source.coco.{key}")
+        raise SourceError(
+            f"{path} has no list {missing[0]!r}", expected="COCO's annotations", where=f"source.coco.{key}"
+        )
     return found

@@ -41,7 +41,9 @@ def build(request, tmp_path_factory):
     fields = columns("id", "messages", "images", "question_type")
     schema = published(fields)
     table = pa.Table.from_pylist(ROWS, schema=pa.schema(fields))
-    table = pa.Table.from_arrays([_published(table[f.name], s.type) for f, s in zip(fields, schema, strict=True)], schema=schema)
+    table = pa.Table.from_arrays(
+        [_published(table[f.name], s.type) for f, s in zip(fields, schema, strict=True)], schema=schema
+    )
     pq.write_table(table, folder / "data" / "train-00000-of-00001.parquet")
     return folder
 

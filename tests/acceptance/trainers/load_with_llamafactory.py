@@ -43,7 +43,9 @@ def main(folder: Path) -> dict:
     records = json.loads((folder / info[name]["file_name"]).read_text())
     assert len(rows) == len(records), f"{len(rows)} of {len(records)} rows came through"
     image = tokenizer.convert_tokens_to_ids("<image>")
-    collator = SFTDataCollatorWith4DAttentionMask(template=template, pad_to_multiple_of=8, label_pad_token_id=IGNORE_INDEX, **loaded)
+    collator = SFTDataCollatorWith4DAttentionMask(
+        template=template, pad_to_multiple_of=8, label_pad_token_id=IGNORE_INDEX, **loaded
+    )
     pictures = answers = 0
     for row, record in zip(rows, records, strict=True):
         shown = row["images"] or []

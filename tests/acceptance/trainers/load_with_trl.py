@@ -19,7 +19,9 @@ datasets.disable_progress_bars()
 
 
 def main(folder: Path) -> dict:
-    rows = datasets.load_dataset("parquet", data_files=str(folder / "train.parquet"), cache_dir=tempfile.mkdtemp())["train"]
+    rows = datasets.load_dataset("parquet", data_files=str(folder / "train.parquet"), cache_dir=tempfile.mkdtemp())[
+        "train"
+    ]
     processor = tiny_llava.processor()
     config = trl.SFTConfig(
         output_dir=tempfile.mkdtemp(), max_length=None, max_steps=2, per_device_train_batch_size=4, learning_rate=1e-2,
@@ -49,7 +51,13 @@ def main(folder: Path) -> dict:
     assert loss != other, "the picture doesn't reach the loss"
     done = trainer.train()
     assert torch.isfinite(torch.tensor(done.training_loss))
-    return {"trl": trl.__version__, "rows": checked, "pictures": pictures, "steps": done.global_step, "loss": done.training_loss}
+    return {
+        "trl": trl.__version__,
+        "rows": checked,
+        "pictures": pictures,
+        "steps": done.global_step,
+        "loss": done.training_loss,
+    }
 
 
 if __name__ == "__main__":
