@@ -135,7 +135,7 @@ def fingerprint(spec: ModelSpec, folder: Path | None = None) -> dict[str, str]:
         known = models.fingerprint(spec, folder)
         return {"weights": known, "preprocessing": known + rest, "tokenizer": known, "dtype": dtype}
     kinds: dict[str, Any] = {k: hashlib.blake2b(digest_size=8) for k in ("weights", "preprocessing", "tokenizer")}
-    for file in sorted(place.rglob("*")):
+    for file in sorted(p for p in place.rglob("*") if p.is_file()):  # a pipeline has a folder called tokenizer
         if file.name in _PREPROCESSING:
             kind = "preprocessing"
         elif file.name.startswith(_TOKENIZER) or file.suffix in (".model", ".jinja"):
