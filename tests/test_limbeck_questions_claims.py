@@ -124,6 +124,28 @@ def test_denials_go_one_by_one_and_guesses_stay_in_their_clause():
     assert "beside ball left house" in [str(c) for c in extract("To the left of the house is a ball.", "en")]
 
 
+@pytest.mark.parametrize(
+    ("text", "language", "said"),
+    [
+        ("The ball and the house are big.", "en", ["is ball big", "is house big"]),
+        ("The ball is red and the house is blue.", "en", ["is ball red", "is house blue"]),
+        ("The ball and the tree are left of the car.", "en", ["beside ball left car", "beside tree left car"]),
+        ("I see a big red thing: it is a boat.", "en", ["is boat big red"]),
+        ("Nothing is green.", "en", ["not there thing green"]),
+        ("공과 집은 큽니다.", "ko", ["is ball big", "is house big"]),
+        ("공은 빨간색이고 집은 파란색입니다.", "ko", ["is ball red", "is house blue"]),
+        ("공과 나무는 자동차의 왼쪽에 있습니다.", "ko", ["beside ball left car", "beside tree left car"]),
+        ("가운데에 있는 빨간 것은 배입니다.", "ko", ["is boat middle red"]),
+    ],
+)
+def test_what_is_said_of_several_things_or_of_one_by_another_name(text, language, said):
+    found = [str(claim) for claim in extract(text, language)]
+    for claim in said:
+        assert sorted(claim.split()) in [sorted(other.split()) for other in found], found
+    kinds = {word for claim in said for word in claim.split()}
+    assert not [c for c in found if c.startswith("is ") and not set(c.split()) <= kinds], found
+
+
 def test_claims_know_their_sentence_and_it_looks_back():
     claims = extract("A ball is here. It is red. There is no cat.", "en")
     assert [(claim.about, claim.kind, claim.negated, claim.sentence) for claim in claims] == [
