@@ -160,3 +160,13 @@ def test_marked_text_comes_back():
     for parts in ((0, "a"), ("a", 0), ("a", 0, 1, "b"), (0, 1), ("a",), (0,), ("a\nb", 0, "c")):
         message = user(*parts)
         assert from_marked_text("user", marked_text(message), 0) == message
+
+
+def test_pictures_are_numbered_as_they_appear():
+    """By hand: the second picture is shown first, the first one twice."""
+    messages = [user(1, "What?"), assistant("A."), user(0, "And?", 0), assistant("B.")]
+    assert in_order(messages, [A, B]) == (
+        [user(0, "What?"), assistant("A."), user(1, "And?", 2), assistant("B.")],
+        [B, A, A],
+    )
+    assert in_order([user("No picture"), assistant("No.")], []) == ([user("No picture"), assistant("No.")], [])
