@@ -4,6 +4,7 @@ role     recipe says              backend
 chat     base_url                 chat_endpoint.EndpointChat
 chat     mini:, folder, Hub id    chat_transformers.TransformersChat
 image    mini:, folder, Hub id    image_diffusers.DiffusersImageModel
+edit     mini:, folder, Hub id    edit_diffusers.DiffusersEditModel
 score    mini:, folder, Hub id    score_transformers.TransformersScore
 detect   folder, Hub id           detect_transformers.TransformersDetect
 segment  folder, Hub id           segment_transformers.TransformersSegment
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MINIATURES = Path(__file__).parent.parent / "miniatures"
-MINI_ROLES: dict[str, Role] = {"llm": "chat", "diffusion": "image", "clip": "score"}
-_BACKENDS = ("chat", "image", "score", "detect", "segment")
+MINI_ROLES: dict[str, Role] = {"llm": "chat", "diffusion": "image", "clip": "score", "editor": "edit"}
+_BACKENDS = ("chat", "image", "edit", "score", "detect", "segment")
 _EXTRAS = {"openai": "chat", "aiohttp": "chat", "transformers": "models", "diffusers": "models", "torch": "models"}
 
 
@@ -75,6 +76,10 @@ def _backend(spec: ModelSpec, role: Role) -> Any:
         from limbeck.models.image_diffusers import DiffusersImageModel
 
         return DiffusersImageModel.from_spec(spec)
+    if role == "edit":
+        from limbeck.models.edit_diffusers import DiffusersEditModel
+
+        return DiffusersEditModel.from_spec(spec)
     if role == "detect":
         from limbeck.models.detect_transformers import TransformersDetect
 

@@ -35,7 +35,8 @@ def declared(folder: Path) -> tuple[str, Role | None]:
     """What a folder holds, in words, and the role that it plays; None where that can't be told."""
     index = _json(folder / "model_index.json")
     if index:
-        return f"a {index.get('_class_name', 'diffusers pipeline')}", "image"
+        kind = str(index.get("_class_name", "diffusers pipeline"))
+        return f"a {kind}", "edit" if kind.endswith("Pix2PixPipeline") else "image"
     config = _json(folder / "config.json")
     kind, classes = config.get("model_type"), config.get("architectures") or [""]
     what = f"a {classes[0] or kind}"

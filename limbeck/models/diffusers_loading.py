@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from limbeck.models.weights import require_safetensors, weights_name
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline")
 """Architectures whose U-Net and shared attention are tested; Turbo and LCM kin are published as these classes."""
+EDIT_PIPELINES = ("StableDiffusionInstructPix2PixPipeline", "EmbeddedGuidancePix2PixPipeline")
+"""Editors; the second is of `limbeck.models.embedded_guidance`."""
 _JOINT_ATTENTION = (
     "StableDiffusion3",
     "Flux",
@@ -42,11 +44,13 @@ class LoadedPipeline:
         pipe: the diffusers pipeline.
         weights: identifies the weights: `owner/name@commit`, or a hash of a local folder's files.
         words: the only words its prompts may hold (a miniature's world), or None.
+        folder: where its files lie.
     """
 
     pipe: diffusers.DiffusionPipeline
     weights: str
     words: frozenset[str] | None
+    folder: Path = Path()
 
 
 def load_pipeline(
@@ -58,8 +62,9 @@ def load_pipeline(
     device: str = "auto",
     offload: Offload = "none",
     vae_dtype: str = "auto",
+    classes: Sequence[str] = PIPELINES,
 ) -> LoadedPipeline:
-    """Loads a text-to-image pipeline of the SD 1.5 or SDXL class.
+    """Loads a pipeline, by default a text-to-image one of the SD 1.5 or SDXL class.
 
     Args:
         folder_or_id: a folder that `save_pretrained` wrote, or a Hub id.
@@ -69,6 +74,7 @@ def load_pipeline(
         device: a torch device, or `auto`: CUDA, then MPS, then the CPU.
         offload: `none`; `model` moves whole components to the device as they are used; `sequential` layer by layer.
         vae_dtype: as `dtype`; `auto` is float32 where the VAE's config forces upcasting, else `dtype`.
+        classes: of pipelines that will do.
 
     Raises:
         ModelNotFound: nothing there, it can't be loaded, or the architecture isn't supported.
@@ -80,7 +86,7 @@ def load_pipeline(
     torch_dtype = resolve_dtype(dtype, torch_device)
     with _silence():
         folder = _local_folder(folder_or_id, revision, variant)
-        pipeline_class = _pipeline_class(folder, folder_or_id)
+        pipeline_class = _pipeline_class(folder, folder_or_id, classes)
         if vae_dtype == "auto" and _forces_upcast(folder):
             vae_dtype = "float32"
         dtypes = {
@@ -99,7 +105,7 @@ def load_pipeline(
             ) from error
     pipe.set_progress_bar_config(disable=True)
     _place(pipe, torch_device, offload)
-    return LoadedPipeline(pipe, weights_name(folder_or_id, folder), _world(folder))
+    return LoadedPipeline(pipe, weights_name(folder_or_id, folder), _world(folder), folder)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -144,8 +150,8 @@ def _local_folder(folder_or_id: str, revision: str | None, variant: str | None) 
         ) from error
 
 
-def _pipeline_class(folder: Path, name: str) -> type[diffusers.DiffusionPipeline]:
-    """The class named in model_index.json, if it is one of `PIPELINES`."""
+def _pipeline_class(folder: Path, name: str, classes: Sequence[str]) -> type[diffusers.DiffusionPipeline]:
+    """The class named in model_index.json, if it is one of `classes`."""
     index = folder / "model_index.json"
     if not index.is_file():
         raise ModelNotFound("no model_index.json", expected="a diffusers pipeline folder", where=name)
@@ -153,12 +159,16 @@ def _pipeline_class(folder: Path, name: str) -> type[diffusers.DiffusionPipeline
         found = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelNotFound(f"model_index.json names no pipeline class ({error!r})", where=name) from error
-    if found in PIPELINES:
+    if found in classes:
+        if not hasattr(diffusers, found):
+            from limbeck.models import embedded_guidance
+
+            return getattr(embedded_guidance, found)
         return getattr(diffusers, found)
     why = ""
     if str(found).startswith(_JOINT_ATTENTION):
         why = "it attends to text and picture together (MM-DiT), and sharing attention there is not built yet"
-    raise ModelNotFound(f"found a {found}", expected=f"one of {', '.join(PIPELINES)}", where=name, remedy=why)
+    raise ModelNotFound(f"found a {found}", expected=f"one of {', '.join(classes)}", where=name, remedy=why)
 
 
 def _forces_upcast(folder: Path) -> bool:

@@ -111,6 +111,45 @@ class ImageModel(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class EditRequest:
+    """One picture to edit.
+
+    Attributes:
+        image: RGB, of any size.
+        instruction: what to change.
+        seed: 64-bit; all noise of the edit comes from it, whatever batch it is in.
+    """
+
+    image: Image.Image
+    instruction: str
+    seed: int
+
+
+@runtime_checkable
+class EditModel(Protocol):
+    """Edits pictures as instructions say."""
+
+    fingerprint: str
+    size: int
+    """Side of a square picture as it edits it, in pixels; other shapes keep their proportions."""
+
+    def check_instruction(self, instruction: str) -> str | None:
+        """Why this instruction is outside what the model can do (too long, outside its world), or None."""
+        ...
+
+    def edit(
+        self,
+        requests: Sequence[EditRequest],
+        *,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        image_guidance_scale: float | None = None,
+    ) -> list[Image.Image]:
+        """Edits each picture; steps and scales are the model's own where they aren't given."""
+        ...
+
+
 @runtime_checkable
 class ScoreModel(Protocol):
     """Embeds pictures and texts into one space."""
