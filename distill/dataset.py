@@ -1,6 +1,6 @@
 """The rows that a student learns from, wherever they come from: one table on disk that any row can be read from.
 
-    a build (`source.build`)     its published rows, data/SPLIT-*.parquet, with their splits
+    a build (`source.build`)     its published rows, data/SPLIT-*.parquet, with their splits; `also` names more builds
     any other source             rows as `limbeck.sources` gives them; a storybook scene without a picture is drawn
 
 Rows are copied once into an Arrow file that is memory-mapped: reading row 7 of a million takes no memory, and worker
@@ -92,6 +92,11 @@ class Dataset:
         """Rows by their positions."""
         return [self.row(p) for p in positions]
 
+    def values(self, column: str) -> Iterator[Any]:
+        """Every row's value of one column, in order."""
+        for chunk in self._table[column].chunks:
+            yield from chunk.to_pylist()
+
     def at(self, row_id: str) -> int:
         """Position of a row."""
         return self._at[row_id]
@@ -118,16 +123,16 @@ def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = Non
         SourceError: the source can't be read.
         BuildNotFound: the build isn't there or isn't finished.
     """
-    reader = _Built(recipe) if recipe.source.build is not None and not recipe.source.stage else _Sourced(recipe)
+    reader = _reader(recipe)
     wanted = recipe.student.reads
-    for want in wanted:
-        if want.name not in reader.have:
+    for part, want in ((part, want) for part in getattr(reader, "parts", (reader,)) for want in wanted):
+        if want.name not in part.have:
             raise RequestError(
-                f"{reader.lineage.name} has no column {want.name!r}, which the student {recipe.student.name!r} reads"
-                + (f"; its rows are {reader.lineage.record}" if reader.lineage.record else ""),
+                f"{part.lineage.name} has no column {want.name!r}, which the student {recipe.student.name!r} reads"
+                + (f"; its rows are {part.lineage.record}" if part.lineage.record else ""),
                 expected=f"rows with {', '.join(f.name for f in wanted)}",
                 where=f"source.{recipe.source.kind}",
-                remedy=did_you_mean(want.name, reader.have),
+                remedy=did_you_mean(want.name, part.have),
             )
     fields = [*wanted, *(f for f in recipe.student.reads_if_there if f.name in reader.have)]
     fields += [COLUMNS["group"]] if "group" in reader.have and all(f.name != "group" for f in fields) else []
@@ -140,7 +145,16 @@ def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = Non
     return Dataset(path, reader.lineage, reader.place or out)
 
 
-def _write(path: Path, reader: _Built | _Sourced, fields: list[pa.Field], watcher: Watcher | None) -> None:
+def _reader(recipe: DistillRecipe) -> _Built | _Several | _Sourced:
+    source = recipe.source
+    if source.build is None or source.stage:
+        return _Sourced(recipe)
+    if source.also:
+        return _Several(recipe)
+    return _Built(recipe.folder / Path(source.build).expanduser(), source.limit)
+
+
+def _write(path: Path, reader: _Built | _Several | _Sourced, fields: list[pa.Field], watcher: Watcher | None) -> None:
     """Copies rows into an Arrow file, aside and then renamed."""
     names = [f.name for f in fields if f.name not in ("id", "split")]
     schema = pa.schema([*_OWN, *(pa.field(n, next(f.type for f in fields if f.name == n)) for n in names)])
@@ -186,16 +200,17 @@ def _row_digest(row: dict[str, Any]) -> bytes:
 class _Built:
     """Rows of a finished build, as published."""
 
-    def __init__(self, recipe: DistillRecipe) -> None:
+    def __init__(self, place: Path, limit: int | None) -> None:
         from limbeck.built import open_build
         from limbeck.published_rows import Published
 
-        self.place = recipe.folder / Path(recipe.source.build).expanduser()
+        self.place = place
         build = open_build(self.place)
         self._published = Published(self.place)
         self.have = tuple(self._published.schema.names)
-        self.count = sum(self._published.count(split) for split in self._published.splits)
-        self._limit = recipe.source.limit
+        self.splits = tuple(self._published.splits)
+        self.count = sum(self._published.count(split) for split in self.splits)
+        self._limit = limit
         made, filters = {}, []
         for table in build.recipe.stages:
             from limbeck.stage import models_of
@@ -217,12 +232,58 @@ class _Built:
     def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Rows with their published split."""
         left = self._limit if self._limit is not None else self.count
-        for split in self._published.splits:
-            for row in self._published.rows(split, ["id", *names]):
+        for split in self.splits:
+            for row in self.of_split(split, names):
                 if left == 0:
                     return
                 left -= 1
                 yield row | {"split": split}
+
+    def of_split(self, split: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Rows of a split; a column that isn't there is None."""
+        return self._published.rows(split, ["id", *names]) if split in self.splits else iter(())
+
+
+class _Several:
+    """Rows of several builds; in each split they alternate, so that the first thousand hold some of each."""
+
+    def __init__(self, recipe: DistillRecipe) -> None:
+        places = (recipe.source.build, *recipe.source.also)
+        self.parts = tuple(_Built(recipe.folder / Path(place).expanduser(), None) for place in places)
+        self.place = None  # no build's folder is that of all
+        self.have = tuple(dict.fromkeys(name for part in self.parts for name in part.have))
+        self.count = sum(part.count for part in self.parts)
+        self._limit = recipe.source.limit
+        self.key = ["builds", [[part.lineage.name, part.key] for part in self.parts], self._limit]
+        each = [part.lineage for part in self.parts]
+        made: dict[str, tuple[str, ...]] = {}
+        for lineage in each:
+            for model, stages in lineage.models.items():
+                made[model] = (*made.get(model, ()), *stages)
+        self.lineage = Lineage(
+            " and ".join(lineage.name for lineage in each),
+            " and ".join(dict.fromkeys(lineage.record for lineage in each)),
+            ", ".join(dict.fromkeys(lineage.license for lineage in each)),
+            {model: tuple(dict.fromkeys(stages)) for model, stages in made.items()},
+            tuple(dict.fromkeys(name for lineage in each for name in lineage.filters)),
+            " ".join(lineage.digest for lineage in each),
+        )
+
+    def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Rows with their published split, their ids made distinct by `@` and their dataset's name in front."""
+        left = self._limit if self._limit is not None else self.count
+        for split in dict.fromkeys(split for part in self.parts for split in part.splits):
+            waiting = [(part.lineage.name, part.of_split(split, names)) for part in self.parts]
+            while waiting:
+                for name, rows in tuple(waiting):
+                    row = next(rows, None)
+                    if row is None:
+                        waiting.remove((name, rows))
+                        continue
+                    if left == 0:
+                        return
+                    left -= 1
+                    yield row | {"id": f"{name}@{row['id']}", "split": split}
 
 
 class _Sourced:

@@ -60,6 +60,22 @@ class DistillTable(BaseModel):
     tags: tuple[str, ...] = ()
 
 
+class StudentSource(SourceTable):
+    """`[source]` of a student: that of a dataset, and more builds beside the first.
+
+    Attributes:
+        also: of `build`: folders of further builds of the same record; in each split their rows alternate.
+    """
+
+    also: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _beside_a_build(self) -> StudentSource:
+        if self.also and (self.build is None or self.stage is not None):
+            raise ValueError("`also` goes with `build`, and takes published rows; expected build = ... without a stage")
+        return self
+
+
 class BudgetTable(BaseModel):
     """`[budget]`: how much of the training split may be used, and how.
 
@@ -248,7 +264,7 @@ class ExportTable(BaseModel):
 
 _TABLES: dict[str, type[BaseModel]] = {
     "distill": DistillTable,
-    "source": SourceTable,
+    "source": StudentSource,
     "budget": BudgetTable,
     "views": ViewsTable,
     "cache": CacheTable,
@@ -273,7 +289,7 @@ class DistillRecipe:
     """
 
     distill: DistillTable
-    source: SourceTable
+    source: StudentSource
     models: Mapping[str, ModelSpec]
     use: str
     student: Student

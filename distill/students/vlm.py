@@ -1,0 +1,449 @@
+"""A small model that answers questions about pictures: LLaVA's two trainings of a vision tower and a language model.
+
+    align   the projector alone learns to show the language model what the tower sees
+    tune    projector and language model learn to answer; the vision tower stays frozen in both
+
+It learns from the rows' answers, whoever wrote them (programs, people, a model behind an endpoint: sequence-level
+distillation), and, where a teacher that sees is named, from the likeliest tokens that the teacher thinks of at each
+place of an answer. Questions carry no loss; end tokens do; the loss is a mean over the answers' tokens of the whole
+batch, whatever is padded and however it is cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from distill import losses
+from distill.student import Answers, Batch, Item, Metric, Predictor, Scores, Student, Term
+from limbeck.errors import ModelNotFound, RequestError
+from limbeck.records import columns
+from limbeck.stage import ModelRole, settings
+from limbeck.turns import faults, in_order, pictures_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from distill.teacher import Teacher
+    from distill.vlm.collating import Conversation
+    from distill.vlm.joined import Sight
+    from distill.vlm.words import Words
+    from distill.work import Work
+    from limbeck.models.preprocess import Preprocess
+
+
+@settings
+class VLM(Student):
+    """A small vision-language model in Llava's format: a frozen vision tower, a projector, a language model."""
+
+    name: ClassVar = "vlm"
+    version: ClassVar = 1
+    reads: ClassVar = columns("messages", "images", "question_type", "language")
+    reads_if_there: ClassVar = columns(
+        "template", "answer_type", "answer_value", "options", "scenes", "boxes", "pair_id"
+    )
+    judged: ClassVar = (
+        Metric("closed", about="closed questions answered exactly"),
+        Metric("nll", "lower", about="negative log-likelihood of a token of the rows' own answers"),
+        Metric("pairs", about="minimal pairs of which both answers are right"),
+        Metric("unparsed", "lower", about="closed questions whose answer says nothing that can be read"),
+        Metric("pope_f1", about="existence questions, POPE's F1"),
+        Metric("chair_i", "lower", about="of the things that descriptions mention, those that aren't there"),
+        Metric("coverage", about="of the things that are there, those that descriptions mention"),
+        Metric("claims_true", about="of the descriptions' claims that can be checked, those that are true"),
+        Metric("blind", "lower", about="closed questions answered exactly without a picture"),
+        Metric("grey", "lower", about="the same with a grey picture"),
+        Metric("shuffled", "lower", about="the same with the picture of another row"),
+        Metric("agreement", about="closed questions answered as the teacher answers them, right or wrong"),
+    )
+
+    vision: Annotated[str, ModelRole("score")] = "vision"
+    """CLIP or SigLIP, whose vision tower sees."""
+    language: Annotated[str, ModelRole("chat")] = "language"
+    """Causal language model that answers."""
+    teacher: Annotated[str | None, ModelRole("chat")] = None
+    """A model that sees and has the language model's tokens; none learns from the rows' answers alone."""
+    align: bool = True
+    """Whether the projector is trained alone first."""
+    align_on: tuple[str, ...] = ("description",)
+    """Question types that it is aligned on; none given is all."""
+    vision_layers: tuple[Annotated[int, Ge(-64)], ...] = (-2,)
+    """Layers of the tower that are seen, from its end."""
+    class_token: bool = False
+    """Whether a tower's class token is seen beside its patches."""
+    language_layers: Annotated[int, Gt(0)] | None = None
+    """How many of the language model's layers are kept, evenly spaced; None is all."""
+    max_pictures: Annotated[int, Gt(0)] = 4
+    """Rows that show more aren't trained on, and count as unanswered."""
+    max_tokens: Annotated[int, Gt(0)] = 2048
+    """Rows that are longer aren't trained on: cutting one could cut a picture."""
+    answer_tokens: Annotated[int, Gt(0)] = 128
+    """Most tokens of an answer."""
+    closed_tokens: Annotated[int, Gt(0)] = 64
+    """Most tokens of an answer to a closed question."""
+    top: Annotated[int, Ge(2)] = 48
+    """Likeliest tokens of the teacher that are kept at each place of an answer."""
+    teacher_on: Literal["own", "rows"] = "own"
+    """Whose answers the teacher speaks of: those that it gives itself, or the rows'."""
+    judged_by: Literal["closed", "nll"] = "closed"
+    """The main metric: exact answers, or, for rows without closed questions, how likely their answers are."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The main one first."""
+        return tuple(sorted(self.judged, key=lambda metric: metric.name != self.judged_by))
+
+    @property
+    def terms(self) -> dict[str, Term]:
+        """The rows' answers are the label's; the likeliest tokens are the teacher's."""
+        own = {"answers": Term("label")}
+        return own if self.teacher is None else own | {"tokens": Term("teacher")}
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Alignment, where it is wanted, and tuning."""
+        return ("align", "tune") if self.align else ("tune",)
+
+    def check(self, work: Work) -> list[str]:
+        """Pictures that are missing, or shared by rows to learn from and rows to be judged by; vocabularies."""
+        found = self._check_rows(work)
+        if work.recipe.views.count != 1:
+            found.append("views.count has to be 1: answers speak of places, and a crop moves them")
+        try:
+            self._words(work)
+            if self.teacher is not None:
+                if work.spec("teacher").is_endpoint:
+                    from distill.vlm.vocabulary import SEQUENCE_LEVEL
+
+                    found.append(f"an endpoint doesn't tell how likely every token is; {SEQUENCE_LEVEL}")
+                else:
+                    self._common(work)
+        except (ModelNotFound, RequestError) as error:
+            found.append(str(error))
+        return found
+
+    def _check_rows(self, work: Work) -> list[str]:
+        """Reads the pictures of all rows once."""
+        from distill.vlm.asking import is_closed
+
+        found: list[str] = []
+        dataset, judged = work.dataset, work.recipe.evaluate.test_split
+        pictures = [
+            frozenset(hashlib.blake2b(i, digest_size=8).digest() for i in images or ())
+            for images in dataset.values("images")
+        ]
+        seen = {split: set().union(*(pictures[p] for p in positions)) for split, positions in dataset.splits.items()}
+        for split, positions in dataset.splits.items():
+            if len(positions) and not seen[split]:
+                found.append(
+                    f"none of the {len(positions):,} rows of the split {split!r} has a picture"
+                    " (was the dataset built with pictures = false?)"
+                )
+        test = seen.pop(judged, set())
+        if leaked := len(test & set().union(*seen.values())) if seen else 0:
+            found.append(
+                f"{leaked:,} pictures of the split {judged!r} are in others too, so that it measures memory; split by"
+                " what rows were made from"
+            )
+        if self.judged_by == "closed" and not any(is_closed(dataset.row(p)) for p in dataset.splits[judged]):
+            found.append(f"no row of the split {judged!r} asks a closed question; set student.judged_by = 'nll'")
+        return found
+
+    def taught_by(self, work: Work) -> Teacher | None:
+        """The teacher's answers and its likeliest tokens."""
+        if self.teacher is None:
+            return None
+        from distill.vlm.top_tokens import TopTokens
+
+        return TopTokens(
+            work.spec("teacher"),
+            work.recipe.folder,
+            self._words(work),
+            self._common(work),
+            k=self.top,
+            of=self.teacher_on,
+            longest=self.answer_tokens,
+        )
+
+    def build(self, work: Work) -> nn.Module:
+        """A `LlavaForConditionalGeneration` of both towers, with a fresh projector."""
+        from distill.vlm import joined
+
+        place, revision = self._place("language", work)
+        return joined.joined(
+            self._sight(work), place, self._words(work), revision=revision, layers=self.language_layers
+        )
+
+    def begin(self, model: nn.Module, phase: str, work: Work) -> None:
+        """The projector learns in both phases, the language model in the second."""
+        from distill.vlm import joined
+
+        joined.trained(model, ("projector",) if phase == "align" else ("projector", "language"))
+
+    def takes(self, row: dict[str, Any], phase: str) -> bool:
+        """Rows with few enough pictures; to align, those of `align_on` that have one."""
+        shown = len(row["images"] or ())
+        if phase == "align":
+            return 0 < shown <= self.max_pictures and (not self.align_on or row["question_type"] in self.align_on)
+        return shown <= self.max_pictures
+
+    def exchangeable(self, row: dict[str, Any]) -> Hashable:
+        """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
+        return row["language"], row["question_type"], row.get("answer_type")
+
+    def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
+        """Conversations as ids, with the places of what is learnt; see `distill.vlm.collating.collated`.
+
+        Raises:
+            RequestError: a row is damaged, and which.
+        """
+        from distill.vlm.collating import collated
+
+        conversations = [c for item in items for c in self._conversations(item, work)]
+        return collated(conversations, self._words(work), self._pixels(work))
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """Tokens of answers, and places at which the teacher says something."""
+        return {"answers": float(len(batch["answer_ids"])), "tokens": float(len(batch["tail"]))}
+
+    def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
+        """Cross-entropy of answers, and KL to the teacher's likeliest tokens and the mass of all others."""
+
+        from distill.vlm.collating import cross_entropy, logits_of
+
+        logits, found = logits_of(model, batch), {}
+        if len(batch["answer_ids"]):
+            found["answers"] = cross_entropy(logits, batch, len(self._words(work))).sum()
+        if len(batch["tail"]):
+            rows, places = batch["taught_at"].unbind(-1)
+            found["tokens"] = losses.topk_tail_kl(
+                logits[rows, places],
+                batch["top_ids"],
+                batch["top_logprobs"],
+                batch["tail"],
+                vocabulary=work.cache.facts["vocabulary"],
+            ).sum()
+        return found
+
+    def predictor(self, model: nn.Module, work: Work) -> Predictor:
+        """The model itself: an answer is many forward passes."""
+
+        def refuse(inputs: Any) -> Answers:
+            raise NotImplementedError("a VLM answers by generating; use `Predictor.model`")
+
+        return Predictor(refuse, "torch", model.to(work.device).eval())
+
+    def answer(self, predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
+        """What it says to each row's first question, and to closed ones with the picture hidden.
+
+        Returns:
+            `seen`, `blind`, `grey`, `shuffled`, each (N,) of str; `nll` and `tokens` (N,), of the rows' own answers.
+        """
+        from distill.vlm.asking import HIDDEN, is_closed
+
+        found = {"seen": self._said(predictor.model, rows, "seen", work)}
+        closed = [n for n, row in enumerate(rows) if is_closed(row)]
+        for how in HIDDEN:
+            found[how] = np.full(len(rows), "", object)
+            found[how][closed] = self._said(predictor.model, [rows[n] for n in closed], how, work)
+        found["nll"], found["tokens"] = self._nll(predictor.model, rows, work)
+        return found
+
+    def glance(
+        self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
+    ) -> dict[str, float]:
+        """`nll` of the answers' tokens; once the language model learns, closed questions too."""
+        from distill.vlm.asking import is_closed
+        from distill.vlm.joined import speaks_anew
+        from distill.vlm.verdicts import read
+
+        speaks = speaks_anew(model)
+        wanted = [row for row in rows if self.takes(row, "tune" if speaks else "align")] or rows
+        nll, tokens = self._nll(model, wanted, work)
+        found = {"nll": float(nll.sum() / max(1, tokens.sum()))}
+        if speaks and (closed := [row for row in rows if is_closed(row)]):
+            said = self._said(model, closed, "seen", work)
+            found["closed"] = float(np.mean([read(row, text).right for row, text in zip(closed, said, strict=True)]))
+        return found
+
+    def glanced_by(self, phase: str) -> Metric:
+        """Likelihood while aligning, right answers while tuning."""
+        return Metric("nll", "lower") if phase == "align" or self.judged_by == "nll" else Metric("closed")
+
+    def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers | None:
+        """The teacher's own answers, where those are what was cached."""
+        if work.cache is None or self.teacher_on != "own":
+            return None
+        from distill.vlm.top_tokens import ANSWER
+
+        words = self._words(work)
+        said = [words.decode(work.cache.target(row["id"])[ANSWER].tolist()) for row in rows]
+        return {"seen": np.array(said, object)}
+
+    def baselines(self, rows: Sequence[dict[str, Any]], work: Work) -> dict[str, Answers]:
+        """What somebody would say who sees nothing, and knows how often each answer was right in the training rows."""
+        from distill.batches import held_out
+        from distill.vlm.asking import is_closed
+        from distill.vlm.verdicts import guesses
+
+        train = held_out(work.dataset, work.recipe)[0]
+        known = (work.dataset.row(p) for p in train)
+        closed = [n for n, row in enumerate(rows) if is_closed(row)]
+        said = np.full(len(rows), "", object)
+        said[closed] = guesses(known, [rows[n] for n in closed])
+        return {"commonest answer": {"seen": said}}
+
+    def score(
+        self, answers: Answers, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None = None
+    ) -> Scores:
+        """Exact answers by type, POPE, CHAIR, hidden pictures, agreement with the teacher."""
+        from distill.vlm.verdicts import scored
+
+        return scored(answers, rows, teacher)
+
+    def save(self, model: nn.Module, folder: Path, work: Work) -> None:
+        """Model and processor."""
+        from distill.vlm import joined
+
+        joined.save(model, self._words(work), self._sight(work), folder)
+
+    def load(self, folder: Path, work: Work) -> nn.Module:
+        """By `LlavaForConditionalGeneration.from_pretrained`."""
+        from distill.vlm import joined
+
+        return joined.load(folder)
+
+    def card_sections(self, report: dict[str, Any], folder: Path, work: Work) -> str:
+        """Figures by question type, of POPE, and what it answers without seeing."""
+        from distill.vlm.tables import sections
+
+        chosen = next(t for t in report["trainings"] if t["arm"] == work.recipe.arm and t["seed"] == 0)
+        return sections(chosen["values"], chosen["more"], report["baselines"])
+
+    def usage(self, work: Work) -> str:
+        """Loading and asking."""
+        return (
+            "from transformers import AutoProcessor, LlavaForConditionalGeneration\n\n"
+            'model = LlavaForConditionalGeneration.from_pretrained("FOLDER")\n'
+            'processor = AutoProcessor.from_pretrained("FOLDER")\n'
+            'asked = [{"role": "user", "content": [{"type": "image", "image": picture}, '
+            '{"type": "text", "text": "What is in this picture, and where?"}]}]\n'
+            "inputs = processor.apply_chat_template(asked, add_generation_prompt=True, tokenize=True, return_dict=True, "
+            'return_tensors="pt")\n'
+            "print(processor.decode(model.generate(**inputs, max_new_tokens=128)[0], skip_special_tokens=True))"
+        )
+
+    # --- what is shared by the methods above
+
+    def _place(self, setting: str, work: Work) -> tuple[str, str | None]:
+        from limbeck import models
+
+        spec = work.spec(setting)
+        return models.located(spec, work.recipe.folder), spec.revision
+
+    def _sight(self, work: Work) -> Sight:
+        from distill.vlm.joined import Sight
+
+        return Sight(*self._place("vision", work), self.vision_layers, self.class_token)
+
+    def _words(self, work: Work) -> Words:
+        from distill.vlm.joined import words_of
+
+        if "words" not in work.memo:
+            place, revision = self._place("language", work)
+            work.memo["words"] = words_of(place, self._sight(work), revision)
+        return work.memo["words"]
+
+    def _pixels(self, work: Work) -> Preprocess:
+        from distill.vlm.joined import pixels_of
+
+        if "pixels" not in work.memo:
+            work.memo["pixels"] = pixels_of(self._sight(work))
+        return work.memo["pixels"]
+
+    def _common(self, work: Work) -> Any:
+        from distill.vlm.joined import tokenizer_of
+        from distill.vlm.vocabulary import shared
+
+        if "common" not in work.memo:
+            names = tuple(work.spec(s).id for s in ("language", "teacher"))
+            theirs = tokenizer_of(*self._place("teacher", work))
+            work.memo["common"] = shared(self._words(work).tokenizer, theirs, names)
+        return work.memo["common"]
+
+    def _conversations(self, item: Item, work: Work) -> list[Conversation]:
+        """One for the label, one for the teacher's answer; one for both, where they are the same."""
+        from distill.vlm.asking import question
+        from distill.vlm.collating import Conversation
+        from distill.vlm.top_tokens import ANSWER, TAIL
+        from distill.vlm.words import Encoded
+
+        row, words = item.row, self._words(work)
+        if wrong := faults(row["messages"] or (), len(row["images"] or ())):
+            raise RequestError(f"row {row['id']}: {'; '.join(wrong[:3])}", where="column messages")
+        messages, images = in_order(row["messages"], row["images"])
+        found = []
+        if item.labelled and "answers" in work.terms:
+            found.append(Conversation(row["id"], words.encode(messages), images, labelled=True))
+        if item.target is not None and "tokens" in work.terms and len(item.target[TAIL]):
+            if self.teacher_on == "rows":
+                encoded = words.encode(messages)
+            else:
+                asked = question(row)
+                prompt, answer = words.prompt(asked.messages), [int(i) for i in item.target[ANSWER]]
+                encoded = Encoded([*prompt, *answer], [False] * len(prompt) + [True] * len(answer))
+                images = asked.images
+            if found and found[0].encoded.ids == encoded.ids:
+                found = [Conversation(row["id"], encoded, images, labelled=True, target=item.target)]
+            else:
+                found.append(Conversation(row["id"], encoded, images, labelled=False, target=item.target))
+        return [c for c in found if len(c.encoded) <= self._most_tokens(work)]
+
+    def _most_tokens(self, work: Work) -> int:
+        from transformers import AutoConfig
+
+        if "most tokens" not in work.memo:
+            place, revision = self._place("language", work)
+            config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
+            own = getattr(config, "max_position_embeddings", None) or self.max_tokens
+            work.memo["most tokens"] = min(self.max_tokens, own)
+        return work.memo["most tokens"]
+
+    def _said(
+        self,
+        model: nn.Module,
+        rows: Sequence[dict[str, Any]],
+        how: Literal["seen", "blind", "grey", "shuffled"],
+        work: Work,
+    ) -> np.ndarray:
+        """(N,) of str; empty where a row shows too many pictures."""
+        from distill.vlm import asking
+
+        chosen = [n for n, row in enumerate(rows) if len(pictures_of(row["messages"])) <= self.max_pictures]
+        own, said = [rows[n] for n in chosen], np.full(len(rows), "", object)
+        longest = [self.closed_tokens if asking.is_closed(row) else self.answer_tokens for row in own]
+        questions = asking.asked(own, how)
+        said[chosen] = asking.answers(model, self._words(work), self._pixels(work), questions, longest)
+        return said
+
+    def _nll(self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) negative log-likelihood of each row's own answers, and (N,) how many tokens those have."""
+        from distill.views import View
+        from distill.vlm.collating import likelihood
+
+        labels, rng = work.with_(terms={"answers": 1.0}), np.random.default_rng(0)
+        found = [
+            (n, c)
+            for n, row in enumerate(rows)
+            for c in self._conversations(Item(row, None, View(), True, rng), labels)
+        ]
+        nll, tokens = np.zeros(len(rows)), np.zeros(len(rows))
+        at = [n for n, _ in found]
+        nll[at], tokens[at] = likelihood(model, self._words(work), self._pixels(work), [c for _, c in found])
+        return nll, tokens

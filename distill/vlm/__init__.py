@@ -1,0 +1,11 @@
+"""What the student `vlm` is made of: a picture's tokens among words, two trained towers joined, and how it is judged.
+
+    words        a language model's tokenizer that knows pictures; conversations to ids, and which of them are answers
+    joined       vision tower + projector + language model as one `LlavaForConditionalGeneration`, saved and loaded
+    vocabulary   whether a teacher's tokens are the student's
+    top_tokens   the teacher whose likeliest tokens are cached
+    asking       greedy answers: with the picture, without it, with a grey one, with another's
+    verdicts     exact answers by type, POPE, CHAIR, and what a guesser would get
+
+Nothing here trains: `distill.students.vlm` does, with the shared trainer.
+"""
