@@ -2,7 +2,7 @@
 
 On several devices a task is a worker process, which pipelines the parts that it leases.
 
-    prefect deploy flows.build_dataset:build_dataset ...         # always as module:function, see flows/__init__.py
+    limbeck deploy RECIPE --cron "0 3 * * 1"      # as flows.build_dataset:build_dataset, see flows/__init__.py
 
 Parts stay pipelined in one event loop: a task awaits its part's walk, and costs milliseconds. Prefect caches nothing:
 what is done is what lies on disk, under a key that knows stages, settings, models and rows.
@@ -19,6 +19,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
+from flows.publish_dataset import publish_dataset
 from limbeck.building import build
 from limbeck.built import Build
 from limbeck.errors import DiskFull, EndpointUnreachable, TooManyErrors, WorkError
@@ -49,6 +50,8 @@ def build_dataset(
     limit: int | None = None,
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
+    publish: str | None = None,
+    public: bool = False,
 ) -> dict[str, Any]:
     """Builds a dataset, or goes on where an earlier run stopped.
 
@@ -59,9 +62,11 @@ def build_dataset(
         limit: at most so many source rows.
         shard: (i, n): of n runs that share the build, this is run i.
         retry_failed: opens parts that hold failed rows again.
+        publish: OWNER/NAME on the Hub to which the finished build goes.
+        public: whether a repository made there is for everybody to see.
 
     Returns:
-        `out`, `finished`, and the rows `kept` by split.
+        `out`, `finished`, the rows `kept` by split, and what was `published`.
 
     Raises:
         RequestError: the recipe, source, models or folder are wrong.
@@ -72,7 +77,8 @@ def build_dataset(
         made = _on_devices(on, request)
     else:
         made = build(**vars(request), observer=_OBSERVER.get(), around=_as_task)
-    return {"out": str(made.path), "finished": made.finished, "kept": made.splits()}
+    sent = publish_dataset(str(made.path), publish, public) if publish and made.finished else None
+    return {"out": str(made.path), "finished": made.finished, "kept": made.splits(), "published": sent}
 
 
 def _on_devices(on: tuple[str, ...], request: Request) -> Build:

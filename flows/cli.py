@@ -9,6 +9,7 @@ import typer
 from flows import (
     build_commands,
     calibrate_command,
+    deploy_commands,
     distill_commands,
     hand_on_commands,
     look_commands,
@@ -64,6 +65,7 @@ COMMANDS = {
     "Hand on": {
         "export": hand_on_commands.export,
         "publish": publish_commands.publish,
+        "deploy": deploy_commands.deploy,
         "train-miniatures": hand_on_commands.train_miniatures,
     },
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from limbeck.hub import plan_upload, upload
@@ -35,6 +35,6 @@ def publish_dataset(build: str, to: str, public: bool = False) -> dict[str, Any]
     # The upload tries again by itself, with the waits that the Hub asks for.
     @task(name="upload", task_run_name="upload-to-{to}", cache_policy=NO_CACHE, persist_result=False)
     def upload_task(to: str) -> dict[str, Any]:
-        return asdict(upload(plan))
+        return asdict(upload(plan, note=get_run_logger().warning))
 
     return upload_task(to)

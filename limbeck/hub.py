@@ -29,6 +29,8 @@ from limbeck.published_rows import Published
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+_LONGEST_S = 600.0
+"""After so long no other attempt is begun: the client's own retries of one request take minutes."""
 _TRANSIENT = (408, 409, 425, 429)
 
 
@@ -117,17 +119,7 @@ def plan_upload(build: str | Path | Build, to: str, *, public: bool = False) -> 
             secret of the environment stands in a file.
         RequestError: `to` can't be a name on the Hub.
     """
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(to)
-        owner, slash, name = to.partition("/")
-        if not (slash and owner and name):
-            raise HFValidationError("it has no owner")
-    except HFValidationError as error:
-        said = str(error).partition(". ")[0]
-        raise RequestError(f"{to!r} can't be a name on the Hub ({said})", expected="OWNER/NAME", where="--to") from None
+    check_name(to, where="--to")
     built = build if isinstance(build, Build) else open_build(build)
     sent = files(built.path)
     problems, licenses = reasons_against(built, sent)
@@ -145,6 +137,24 @@ def plan_upload(build: str | Path | Build, to: str, *, public: bool = False) -> 
         digest=built.recipe.digest(),
         notes=tuple(notes(built)),
     )
+
+
+def check_name(to: str, *, where: str) -> None:
+    """Looks whether a name could be one on the Hub.
+
+    Raises:
+        RequestError: it couldn't.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(to)
+        if not all(to.partition("/")):
+            raise HFValidationError("it has no owner")
+    except HFValidationError as error:
+        said = str(error).partition(". ")[0]
+        raise RequestError(f"{to!r} can't be a name on the Hub ({said})", expected="OWNER/NAME", where=where) from None
 
 
 def upload(
@@ -165,7 +175,15 @@ def upload(
         WorkError: the Hub can't be reached, or didn't take it; the same call goes on.
     """
     from huggingface_hub import HfApi, constants
-    from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+    from tenacity import (
+        RetryCallState,
+        Retrying,
+        retry_if_exception,
+        stop_after_attempt,
+        stop_after_delay,
+        stop_any,
+        wait_exponential_jitter,
+    )
 
     token = next((os.environ[name] for name in TOKENS if os.environ.get(name)), None)
     if token is None:
@@ -184,7 +202,7 @@ def upload(
 
     attempts = Retrying(
         retry=retry_if_exception(_passes),
-        stop=stop_after_attempt(tries),
+        stop=stop_any(stop_after_attempt(tries), stop_after_delay(_LONGEST_S)),
         wait=wait_exponential_jitter(first_wait_s, max=60, jitter=first_wait_s),
         before_sleep=tell,
         reraise=True,
@@ -194,7 +212,7 @@ def upload(
         with _quiet():
             return attempts(_send, api, plan)
     except (*hub_errors(), RuntimeError, ValueError) as error:
-        raise _explained(error, plan, tries) from error
+        raise _explained(error, plan, attempts.statistics.get("attempt_number", 1)) from error
 
 
 def _send(api: HfApi, plan: Upload) -> Uploaded:
@@ -293,7 +311,7 @@ def _explained(error: Exception, plan: Upload, tries: int) -> Exception:
     if isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError):
         return HubRefused(f"the Hub's client refused it: {str(error).strip()}", where=plan.url)
     return WorkError(
-        f"{_said(error)} in {tries} attempts",
+        f"{_said(error)} in {tries} attempt{'s' * (tries > 1)}",
         where=plan.url,
         remedy="run the same command again: what was sent isn't sent again",
     )

@@ -61,11 +61,20 @@ def _unfinished(built: Build) -> Iterator[Problem]:
         yield Problem("README.md", "there is no card with a head", "`limbeck run` again writes it")
         return
     license = str(front.get("license") or "")
-    if license.lower() in _NO_LICENSE and not front.get("license_name"):
+    if not has_license(license, front.get("license_name")):
         found = f"the card says {license!r} for a licence" if license else "the card has no licence"
         yield Problem(
             "README.md", found, 'state it in the recipe, such as license = "cc-by-4.0" in [dataset]; run again'
         )
+
+
+def has_license(license: str, name: str | None) -> bool:
+    """Whether a dataset states a licence.
+
+    >>> has_license("cc0-1.0", None), has_license("other", None), has_license("other", "ours")
+    (True, False, True)
+    """
+    return license.lower() not in _NO_LICENSE or bool(name)
 
 
 def _row_licenses(built: Build) -> tuple[dict[str, int], Problem | None]:

@@ -31,6 +31,7 @@ def built(tmp_path_factory) -> Path:
 class Hub:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        folder.mkdir(exist_ok=True)
         command = [sys.executable, str(ROOT / "tests" / "hub_server.py"), str(folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.url = self.process.stdout.readline().strip()

@@ -16,7 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_build import small_build
+from test_limbeck_hub import Hub
 from toy_recipes import TOYS, data_digest, toy_recipe
+
+from limbeck.hub import plan_upload
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.acceptance
@@ -202,3 +206,73 @@ def test_the_deployable_reference_runs_too(server, environment, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "'finished': True" in done.stdout
+
+
+@pytest.fixture
+def worker(server, environment, tmp_path) -> Iterator[Path]:
+    """A worker of the pool that `limbeck deploy` makes, as `prefect worker start` makes one; yields its log."""
+    own = {"PREFECT_API_URL": server, "PREFECT_HOME": str(tmp_path / "worker"), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "limbeck", "--type", "process"]
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(command, env={**environment, **own}, stdout=log, stderr=log, cwd=tmp_path)
+    yield tmp_path / "worker.log"
+    process.terminate()
+    process.wait(timeout=60)
+
+
+def test_a_deployed_recipe_runs_on_its_schedule_with_its_settings(server, environment, worker, tmp_path):
+    """The first run is the schedule's own, within a minute or so; oracles: the server, and a build made directly."""
+    recipe = toy_recipe(tmp_path, 20)
+    own = {"PREFECT_API_URL": server}
+    asked = ["--set", "lucky.min_luck=0.5", "--limit", 12, "--out", tmp_path / "weekly"]
+    for cron in ("0 3 * * 1", "* * * * *"):  # the second replaces the first
+        done = limbeck("deploy", recipe, "--cron", cron, *asked, environment=environment, **own)
+        assert done.returncode == 0, done.stderr
+        assert "prefect worker start --pool limbeck" in done.stdout
+        assert not [word for word in NOISE if word in done.stdout + done.stderr]
+    (made,) = ask(server, "deployments")
+    assert made["entrypoint"] == "flows.build_dataset:build_dataset"
+    assert [each["schedule"]["cron"] for each in made["schedules"]] == ["* * * * *"]
+    until = time.monotonic() + 240
+    while not (
+        runs := [
+            r for r in ask(server, "flow_runs") if r["deployment_id"] == made["id"] and r["state_type"] == "COMPLETED"
+        ]
+    ):
+        assert time.monotonic() < until, worker.read_text()
+        time.sleep(1)
+    assert runs[0]["auto_scheduled"]
+    assert runs[0]["parameters"]["sets"] == ["lucky.min_luck=0.5"]
+    request = urllib.request.Request(f"{server}/deployments/{made['id']}", method="DELETE")
+    urllib.request.urlopen(request, timeout=30).close()
+    direct = limbeck("run", recipe, *asked[:-1], tmp_path / "direct", "--direct", environment=environment)
+    assert direct.returncode == 0, direct.stderr
+    assert data_digest(tmp_path / "weekly") == data_digest(tmp_path / "direct")
+
+
+def test_a_deployed_recipe_publishes_what_it_builds(server, environment, tmp_path):
+    """The flow as a worker calls it; oracle: the Hub that got the files."""
+    hub = Hub(tmp_path / "hub")
+    small_build(tmp_path / "squares")
+    recipe, out = tmp_path / "squares" / "recipe.toml", tmp_path / "out"
+    own = {"PREFECT_API_URL": server, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    done = limbeck(
+        "deploy", recipe, "--cron", "0 3 * * 1", "--publish", "me/squares", "--out", out, environment=environment, **own
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HF_TOKEN" in done.stdout
+    (made,) = [each for each in ask(server, "deployments") if each["name"] == "squares"]
+    assert "hf_good" not in json.dumps(made)
+    code = f"from flows.build_dataset import build_dataset; print(build_dataset(**{made['parameters']!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, **own, "HF_TOKEN": "hf_good"},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    repo = hub.state()["repos"]["me/squares"]
+    assert repo["private"]
+    assert set(repo["files"]) == set(plan_upload(out, "me/squares").files)
+    names = {run["name"] for run in ask(server, "flow_runs")}
+    assert {str(recipe), "me/squares"} <= names
+    hub.process.terminate()
+    hub.process.wait(timeout=10)
