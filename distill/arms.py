@@ -24,7 +24,7 @@ from distill.student import Metric, Scores
 if TYPE_CHECKING:
     from distill.distilling import Training
 
-RESAMPLES = 4000
+RESAMPLES = 2000
 DESCRIPTIVE_BELOW = 5
 """With fewer seeds than this the comparison is called descriptive."""
 
@@ -122,11 +122,11 @@ def _resampled(
     rows, groups = len(first[0].scores.items[metric.name]), first[0].scores.groups
     groups = np.arange(rows) if groups is None else np.unique(groups, return_inverse=True)[1]
     n = int(groups.max()) + 1
-    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)[:, groups]  # (R, rows); rows of a group come together
+    weights = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float32)[:, groups]  # (R, rows)
 
     def means(items: NDArray[np.float64]) -> NDArray[np.float64]:
-        there = np.isfinite(items)
-        return (weights @ np.where(there, items, 0.0)) / np.maximum(1, weights @ there)
+        there = np.isfinite(items).astype(np.float32)
+        return (weights @ np.where(there > 0, items, 0.0)) / np.maximum(1.0, weights @ there)
 
     found = {
         name: (np.stack([means(t.scores.items[metric.name]) for t in each], 1) * seeds).sum(1)

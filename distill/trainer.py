@@ -165,9 +165,15 @@ def train(
 
 
 def accelerator(precision: str = "no", device: str = "auto") -> Accelerator:
-    """accelerate's view of this process: its device, its rank among several."""
-    from accelerate import Accelerator
+    """accelerate's view of this process: its device, its rank among several.
 
+    accelerate keeps the first one's settings for good; a process of its own is free to train once more with others.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, PartialState
+
+    alone = not PartialState._shared_state or PartialState().num_processes == 1
+    AcceleratorState._reset_state(reset_partial_state=alone)
     return Accelerator(mixed_precision=precision, cpu=device == "cpu")
 
 
@@ -218,11 +224,11 @@ class _Run:
             self._step(micro_batches)
             self.step += 1
             last = self.step == settings.steps
-            if last or self.step % settings.evaluate_every == 0:
+            if looks := last or self.step % settings.evaluate_every == 0:
                 self._look()
                 stopped = self._out_of_patience()
             self.seconds = time.monotonic() - started
-            if last or stopped or self.step % settings.checkpoint_every == 0:
+            if looks or self.step % settings.checkpoint_every == 0:  # the best weights and who they are, together
                 self._save()
             if stopped:
                 break

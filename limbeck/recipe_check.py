@@ -35,6 +35,9 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str, again: bool
     Raises:
         RecipeError: with every problem found.
     """
+    if "student" in tables or "distill" in tables:
+        remedy = "train it with `limbeck distill`; a dataset's has [dataset] and [[stages]]"
+        raise RecipeError([Problem("student", "this is the recipe of a student", remedy)], origin)
     problems: list[Problem] = []
     for key in tables.keys() - {*_TABLES, "models", "stages"}:
         problems.append(Problem(key, "unknown table", did_you_mean(key, (*_TABLES, "models", "stages"))))

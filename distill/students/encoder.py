@@ -16,7 +16,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from distill import losses, zero_shot
+from distill import zero_shot
 from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim
 from distill.measures import calibration_error, retrieved
 from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
@@ -159,6 +159,8 @@ class Encoder(Student):
 
     def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
         """Sums of each term."""
+        from distill import losses
+
         facts, found = work.cache.facts, {}
         student = model(pixel_values=batch["pixel_values"]).image_embeds.float()
         bank = self._bank(work).to(student.device)

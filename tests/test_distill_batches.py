@@ -1,0 +1,146 @@
+"""Which rows a step sees. Oracles: sets and counts of ids; the views that were stored; pixels moved by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toy_student import toy_student_recipe
+
+from distill import batches, distilling
+from distill.arm_names import ARMS
+from distill.progress import Watcher
+from distill.recipe import load
+from distill.student import terms_for
+from distill.views import View, ViewsTable
+from limbeck.errors import RequestError
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    recipe = load(toy_student_recipe(folder, views="count = 2"))
+    found = distilling._taught(distilling._work(recipe, folder / "out", "cpu", Watcher()), range(1), Watcher())
+    return found.with_(terms=terms_for(recipe.student, ARMS["both"].signals, {}))
+
+
+def of(work, arm, seed=0, size=16, micro=None):
+    found = batches.pools(work.dataset, work.recipe, seed)
+    return batches.Batches(work.with_(seed=seed), ARMS[arm], found, "train", size, micro)
+
+
+def test_no_row_is_in_two_pools_and_every_training_row_is_in_one(work):
+    found = batches.pools(work.dataset, work.recipe, 0)
+    pools = [set(pool.tolist()) for pool in (found.labelled, found.unlabelled, found.dev, found.test)]
+    assert [len(p) for p in pools] == [24, 72, 12, 12]  # 8, 1 and 1 of each ten rows, 24 labels
+    assert len(set.union(*pools)) == sum(map(len, pools))
+
+
+def test_labels_are_dealt_anew_by_each_seed(work):
+    a, b = (set(batches.pools(work.dataset, work.recipe, n).labelled.tolist()) for n in (0, 1))
+    assert a != b
+    assert set(batches.pools(work.dataset, work.recipe, 0).labelled.tolist()) == a
+
+
+def test_a_budget_that_is_not_there_is_an_error(work):
+    recipe = load(work.recipe, sets=["budget.labelled=90", "budget.unlabelled=90"])
+    with pytest.raises(RequestError, match="90 labelled and 90 unlabelled rows are asked for, and 96 are there"):
+        batches.pools(work.dataset, recipe, 0)
+
+
+def test_each_row_comes_once_in_each_round(work):
+    drawn = of(work, "both")  # 8 labelled and 8 unlabelled rows a step
+    unlabelled = [p for step in range(9) for p, known in drawn.positions(step) if not known]
+    assert len(unlabelled) == len(set(unlabelled)) == 72
+    labelled = [p for step in range(3) for p, known in drawn.positions(step) if known]
+    assert len(labelled) == len(set(labelled)) == 24
+
+
+def test_arms_of_one_seed_see_the_same_labelled_rows_in_the_same_order(work):
+    both = [p for step in range(8) for p, known in of(work, "both").positions(step) if known]
+    sham = [p for step in range(8) for p, known in of(work, "sham").positions(step) if known]
+    alone = [p for step in range(4) for p, _ in of(work, "labels").positions(step)]
+    assert both == sham == alone
+
+
+def test_labels_alone_see_no_other_rows_and_no_target(work):
+    drawn = of(work, "labels")
+    assert all(known for step in range(5) for _, known in drawn.positions(step))
+    assert all((batch["teacher"] == 0).all() for batch in drawn.micro_batches(0))
+
+
+def test_processes_share_a_step(work):
+    """Of two processes each has half of the rows; together, all of them."""
+    drawn = of(work, "both")
+    whole = torch.cat([b["x"] for b in drawn.micro_batches(5)])
+    halves = [torch.cat([b["x"] for b in drawn.micro_batches(5, rank, 2)]) for rank in (0, 1)]
+    assert [len(h) for h in halves] == [8, 8]
+    assert torch.equal(torch.stack(halves, 1).reshape(16, 3), whole)
+
+
+def test_a_micro_batch_changes_neither_rows_nor_their_random_numbers(work):
+    whole = torch.cat([b["x"] for b in of(work, "both").micro_batches(3)])
+    cut = of(work, "both", micro=3).micro_batches(3)
+    assert [len(b["x"]) for b in cut] == [3, 3, 3, 3, 3, 1]
+    assert torch.equal(torch.cat([b["x"] for b in cut]), whole)
+
+
+def test_the_sham_teacher_answers_other_rows(work):
+    """Every target is some row's, and nobody has their own."""
+    real, sham = of(work, "both"), of(work, "sham")
+    for step in range(3):
+        a, b = (torch.cat([batch["teacher"] for batch in drawn.micro_batches(step)]) for drawn in (real, sham))
+        assert (a != b).all()
+    found = batches.pools(work.dataset, work.recipe, 0).train
+    swapped = batches.sham(found, 0)
+    assert sorted(swapped.values()) == sorted(swapped) == sorted(found.tolist())
+
+
+def test_a_target_belongs_to_the_view_that_the_student_gets(work):
+    """The toy teacher adds the number of the view to its answer."""
+    cache, ids = work.cache, work.dataset.ids
+    drawn = of(work, "both")
+    for step in range(6):
+        for place, (p, known) in enumerate(drawn.positions(step)):
+            item = drawn._item(step, place, p, known)
+            assert item.view == cache.view(ids[p], item.view.index)
+            assert item.target["answer"][0] == pytest.approx(
+                cache.target(ids[p])["answer"][0] + item.view.index, abs=1e-4
+            )
+    views = {drawn._item(s, n, p, k).view.index for s in range(6) for n, (p, k) in enumerate(drawn.positions(s))}
+    assert views == {0, 1}
+
+
+def test_prepared_batches_of_worker_processes_are_the_same(work):
+    drawn = of(work, "both")
+    here, there = (list(batches.Prepared(drawn, 2, 5, 0, 1, workers)) for workers in (0, 1))
+    assert len(here) == len(there) == 3
+    for a, b in zip(here, there, strict=True):
+        assert torch.equal(a[0]["x"], b[0]["x"])
+
+
+def test_a_view_is_the_crop_and_then_the_flip():
+    """A picture of four quarters: the right upper one alone, mirrored, by hand."""
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[:2, 2], picture[:2, 3] = 10, 20
+    seen = np.asarray(View((0.5, 0.0, 1.0, 0.5), flip=True).apply(Image.fromarray(picture)))
+    assert seen.shape == (4, 4, 3)
+    assert seen[0, 0, 0] > 15 > seen[0, 3, 0]  # 20 is left of 10 now
+    assert np.array_equal(np.asarray(View().apply(Image.fromarray(picture))), picture)
+
+
+def test_views_keep_within_their_bounds():
+    table = ViewsTable(count=200, min_area=0.5, max_stretch=1.5, flip=True)
+    views = table.of("row", 0)
+    assert views[0] == View()
+    for view in views[1:]:
+        left, top, right, bottom = view.crop
+        assert 0 <= left < right <= 1
+        assert 0 <= top < bottom <= 1
+        assert (right - left) * (bottom - top) >= 0.44  # 0.5, less where a stretched side ran into the edge
+    assert 60 < sum(v.flip for v in views) < 140
+    assert all(a != b for a, b in pairwise(views))
+    assert not any(v.flip for v in ViewsTable(count=50).of("row", 0))

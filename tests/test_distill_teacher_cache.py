@@ -1,0 +1,151 @@
+"""A teacher's answers on disk. Oracles: what the toy teacher says when asked directly; files on disk; who was asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from toy_student import ToyTeacher, features, toy_student_recipe
+
+from distill import teacher_cache
+from distill.dataset import open_dataset
+from distill.recipe import load
+from distill.teacher import array, encoded, ragged
+from distill.teacher_cache import Cache, CacheMismatch, ask
+from distill.views import View, ViewsTable
+from limbeck import store
+
+PRINT = {"weights": "a", "preprocessing": "p", "tokenizer": "t", "dtype": "float32"}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return open_dataset(load(toy_student_recipe(tmp_path, rows=40)), tmp_path / "out")
+
+
+@pytest.fixture(autouse=True)
+def nobody_asked():
+    ToyTeacher.asked.clear()
+    ToyTeacher.loaded.clear()
+
+
+def whole(position):
+    return [View()]
+
+
+def test_answers_come_back_as_they_were_given(dataset, tmp_path):
+    cache = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, ["one", "three"], part_rows=16)
+    for p in range(len(dataset)):
+        row = dataset.row(p)
+        target = cache.target(row["id"])
+        assert target["answer"][0] == pytest.approx(2 * features(row).sum(), abs=1e-5)
+        assert target["long"].shape == (int(abs(features(row)[0])), 2)
+    assert cache.states(["three", "one"]).tolist() == [[5, 1], [3, 1]]
+    assert cache.facts == {"parameters": 200}
+
+
+def test_nobody_is_in_memory_afterwards_and_nobody_is_asked_twice(dataset, tmp_path):
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, ["one"])
+    assert ToyTeacher.loaded == []
+    assert len(ToyTeacher.asked) == 40
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, ["one"])
+    assert len(ToyTeacher.asked) == 40
+
+
+def test_a_killed_run_goes_on_with_the_next_part(dataset, tmp_path):
+    class Dies(ToyTeacher):
+        def targets(self, rows, views):
+            if len(self.asked) >= 20:
+                raise KeyboardInterrupt
+            return super().targets(rows, views)
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(dataset, Dies(PRINT), tmp_path / "c", whole, part_rows=10)
+    assert store.done_parts(tmp_path / "c" / "targets") == [0, 1]
+    assert ToyTeacher.loaded == []
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
+    assert sorted(ToyTeacher.asked) == sorted(dataset.ids)  # each once
+
+
+@pytest.mark.parametrize("part", list(PRINT))
+def test_another_teachers_folder_is_refused_and_says_what_differs(dataset, tmp_path, part):
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+    before = (tmp_path / "c" / "targets" / "part-00000.parquet").read_bytes()
+    with pytest.raises(CacheMismatch, match=f"{part} differ") as error:
+        ask(dataset, ToyTeacher(PRINT | {part: "other"}), tmp_path / "c", whole)
+    assert error.value.differs == (part,)
+    assert "cache.folder" in str(error.value)
+    assert (tmp_path / "c" / "targets" / "part-00000.parquet").read_bytes() == before
+
+
+def test_other_columns_are_refused(dataset, tmp_path):
+    class More(ToyTeacher):
+        columns = (array("answer", (2,)),)
+
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+    with pytest.raises(CacheMismatch, match="columns differ"):
+        ask(dataset, More(PRINT), tmp_path / "c", whole)
+
+
+def test_a_row_that_changed_under_its_id_is_asked_again_alone(dataset, tmp_path):
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
+    ToyTeacher.asked.clear()
+    dataset.digests[13] = b"changed!"
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
+    assert ToyTeacher.asked == [dataset.ids[13]]
+
+
+def test_more_views_ask_for_the_new_ones_alone(dataset, tmp_path):
+    views = ViewsTable(count=3, flip=True)
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+    ToyTeacher.asked.clear()
+    cache = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", lambda p: views.of(dataset.ids[p], 7))
+    assert len(ToyTeacher.asked) == 2 * 40
+    row_id = dataset.ids[5]
+    assert cache.views(row_id) == 3
+    assert cache.target(row_id, 2)["answer"][0] == pytest.approx(cache.target(row_id)["answer"][0] + 2, abs=1e-5)
+
+
+def test_views_are_replayed_as_they_were_drawn(dataset, tmp_path):
+    views = ViewsTable(count=4, min_area=0.3, flip=True)
+    cache = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", lambda p: views.of(dataset.ids[p], 7))
+    for row_id in dataset.ids:
+        assert [cache.view(row_id, n) for n in range(4)] == views.of(row_id, 7)
+
+
+def test_needed_rows_alone_are_asked(dataset, tmp_path):
+    cache = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, positions=[3, 30], part_rows=10)
+    assert sorted(ToyTeacher.asked) == sorted([dataset.ids[3], dataset.ids[30]])
+    assert cache.views(dataset.ids[3]) == 1
+    assert cache.views(dataset.ids[4]) == 0
+
+
+def test_large_columns_are_mapped_from_disk(dataset, tmp_path, monkeypatch):
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
+    monkeypatch.setattr(teacher_cache, "IN_MEMORY_BYTES", 0)
+    cache = Cache(tmp_path / "c")
+    row = dataset.row(17)
+    assert isinstance(cache._columns["answer"].values.base, np.memmap)
+    assert cache.target(row["id"])["answer"][0] == pytest.approx(2 * features(row).sum(), abs=1e-5)
+
+
+def test_a_token_takes_at_most_300_bytes():
+    """48 likeliest tokens with their log-probabilities, and the tail's log-mass, of 1,000 tokens as Arrow stores them."""
+    rng = np.random.default_rng(0)
+    tokens = 1000
+    fields = [ragged("topk_ids", (48,), "int32"), ragged("topk_logprobs", (48,)), ragged("tail_logmass", (), "float32")]
+    values = [
+        rng.integers(0, 151_936, (tokens, 48)), -np.sort(rng.exponential(5, (tokens, 48))), rng.normal(size=tokens),
+    ]  # fmt: skip
+    size = sum(encoded(f, [v]).nbytes for f, v in zip(fields, values, strict=True))
+    assert size / tokens <= 300
+
+
+def test_embeddings_are_stored_in_float16(dataset, tmp_path):
+    class Half(ToyTeacher):
+        columns = (array("answer", (1,)),)
+
+    ask(dataset, Half(PRINT), tmp_path / "c", whole)
+    field = pq.read_schema(tmp_path / "c" / "targets" / "part-00000.parquet").field("answer")
+    assert field.type.value_type == pa.float16()
