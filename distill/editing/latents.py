@@ -32,8 +32,8 @@ _BATCH = 32
 class LatentTeacher(Teacher):
     """Gives `source` (the mode, unscaled), `edited_mean` and `edited_logvar`, each (C, h, w) float16.
 
-    Facts: `scaling`, of the autoencoder; `prediction` and `alphas_cumprod`, of the painter's schedule; `parameters` of
-    the autoencoder.
+    Facts: `scaling`, of the autoencoder; `prediction` and `alphas_cumprod`, of the pipeline's schedule; where states are
+    wanted, `parameters` of U-Net and text encoder, the teacher whose pupil needs them.
     """
 
     def __init__(self, spec: ModelSpec, folder: Path, size: int | None, *, states: bool = False) -> None:
@@ -45,12 +45,12 @@ class LatentTeacher(Teacher):
             size: side of the pictures in pixels; the pipeline's own by default.
             states: whether states of instructions are wanted, which its text encoder gives.
         """
-        self.name = spec.id.replace(":", "-").strip("/").rpartition("/")[2] + "-latents"
+        # of a student's folder, builds/NAME/student, the last two parts: all of them end alike
+        self.name = "-".join([*spec.id.replace(":", "-").strip("/").split("/")[-2:], "latents"])
         self._spec, self._folder, self._parts = spec, folder, None
-        shape = latent_shape(spec, folder, size)
-        self.size = shape.size
+        self.shape = shape = latent_shape(spec, folder, size)
         self.fingerprint = fingerprint(spec, folder)
-        self.fingerprint = self.fingerprint | {"preprocessing": f"{self.fingerprint['preprocessing']} {self.size} px"}
+        self.fingerprint = self.fingerprint | {"preprocessing": f"{self.fingerprint['preprocessing']} {shape.size} px"}
         one = (shape.channels, shape.side, shape.side)
         self.columns = tuple(array(name, one) for name in (SOURCE, EDITED_MEAN, EDITED_LOGVAR))
         self.reads = (SOURCE_PICTURE, EDITED_PICTURE)
@@ -81,7 +81,7 @@ class LatentTeacher(Teacher):
         for start in range(0, len(rows), _BATCH):
             some = list(zip(rows[start : start + _BATCH], views[start : start + _BATCH], strict=True))
             before, after = (
-                np.stack([np.asarray(view.apply(picture(row, column, self.size))) for row, view in some])
+                np.stack([np.asarray(view.apply(picture(row, column, self.shape.size))) for row, view in some])
                 for column in self.reads
             )
             found[SOURCE].append(self._parts.encoded(before)[0])
@@ -101,8 +101,11 @@ class LatentTeacher(Teacher):
             "scaling": float(self._parts.vae.config.scaling_factor),
             "prediction": config.prediction_type,
             "alphas_cumprod": [float(a) for a in self._parts.scheduler.alphas_cumprod.double()],
-            "parameters": sum(p.numel() for p in self._parts.vae.parameters()),
+            **({"parameters": self._parameters()} if self.state is not None else {}),
         }
+
+    def _parameters(self) -> int:
+        return sum(p.numel() for module in (self._parts.unet, self._parts.text) for p in module.parameters())
 
 
 def picture(row: dict[str, Any], column: str, size: int) -> Image.Image:
@@ -166,6 +169,23 @@ def latent_shape(spec: ModelSpec, folder: Path, size: int | None) -> LatentShape
     return LatentShape(
         size, size // factor, vae.get("latent_channels", 4), text.max_position_embeddings, text.hidden_size
     )
+
+
+def unet_config(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """The config of a pipeline's U-Net; no weights are loaded.
+
+    Raises:
+        ModelNotFound: it can't be read.
+    """
+    from diffusers import UNet2DConditionModel
+
+    try:
+        config = UNet2DConditionModel.load_config(
+            models.located(spec, folder), subfolder="unet", revision=spec.revision
+        )
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(f"its config can't be read: {error}", where=f"model {spec.id}") from error
+    return dict(config)
 
 
 def _device() -> str:
