@@ -75,7 +75,9 @@ class TransformersDetect:
                 self.name, use_safetensors=True, output_loading_info=True, **hub
             )
             if loaded["missing_keys"]:
-                raise ModelNotFound(f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name)
+                raise ModelNotFound(
+                    f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name
+                )
             self._tokenizer = AutoTokenizer.from_pretrained(self.name, **hub)
             self._pixels = GroundingDinoImageProcessorPil.from_pretrained(self.name, revision=revision)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -107,7 +109,9 @@ class TransformersDetect:
         tokens = self._tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
         offsets = tokens.pop("offset_mapping")[0].tolist()
         if len(offsets) > self.max_tokens:
-            raise SettingError(f"{len(names)} names are {len(offsets)} tokens", expected=f"at most {self.max_tokens}", where=self.name)
+            raise SettingError(
+                f"{len(names)} names are {len(offsets)} tokens", expected=f"at most {self.max_tokens}", where=self.name
+            )
         pixels = self._pixels(image.convert("RGB"), return_tensors="pt")
         inputs = {key: value.to(self.device) for key, value in {**pixels, **tokens}.items()}
         output = self._model(**inputs)
@@ -116,7 +120,9 @@ class TransformersDetect:
         scores = torch.stack([fits[:, where].amax(1) for where in own], 1)  # (Q, names)
         best, which = scores.max(1)
         found = []
-        for score, name, (x, y, w, h) in zip(best.tolist(), which.tolist(), output.pred_boxes[0].float().tolist(), strict=True):
+        for score, name, (x, y, w, h) in zip(
+            best.tolist(), which.tolist(), output.pred_boxes[0].float().tolist(), strict=True
+        ):
             box = tuple(min(max(v, 0.0), 1.0) for v in (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
             if score >= min_score and box[2] > box[0] and box[3] > box[1]:
                 found.append(Found(names[name], box, score))

@@ -68,7 +68,9 @@ class TransformersSegment:
                 self.name, use_safetensors=True, output_loading_info=True, revision=revision
             )
             if loaded["missing_keys"]:
-                raise ModelNotFound(f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name)
+                raise ModelNotFound(
+                    f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name
+                )
             self._preprocess = Preprocess.load(self.name, revision)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelNotFound(f"transformers could not load it: {error}", where=self.name) from error
@@ -94,7 +96,9 @@ class TransformersSegment:
             return np.zeros((0, image.height, image.width), bool)
         pixels = self._preprocess([image.convert("RGB")])["pixel_values"].to(self.device)  # (1, 3, S, S)
         side = torch.tensor([pixels.shape[3], pixels.shape[2]] * 2, dtype=torch.float32)
-        asked = (torch.tensor([list(box) for box in boxes], dtype=torch.float32) * side)[None].to(self.device)  # (1, N, 4)
+        asked = (torch.tensor([list(box) for box in boxes], dtype=torch.float32) * side)[None].to(
+            self.device
+        )  # (1, N, 4)
         output = self._model(pixel_values=pixels, input_boxes=asked, multimask_output=False)
         logits = output.pred_masks[0, :, :1].float()  # (N, 1, h, w)
         whole = F.interpolate(logits, (image.height, image.width), mode="bilinear", align_corners=False)
