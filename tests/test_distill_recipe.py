@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_student import HERE, toy_student_recipe
+from toy_student import USE, toy_student_recipe
 
 from distill.recipe import TrainTable, load
 from limbeck.errors import RecipeError
@@ -109,7 +109,7 @@ def test_the_recipe_of_a_student_is_sent_to_limbeck_distill():
 
 def test_a_student_that_is_not_there(tmp_path):
     text = toy_student_recipe(tmp_path).read_text()
-    (tmp_path / "a.toml").write_text(text.replace(f'"{HERE}:Toy"', '"encodr"'))
+    (tmp_path / "a.toml").write_text(text.replace(f'"{USE}"', '"encodr"'))
     assert "Did you mean 'encoder'?" in problems(tmp_path / "a.toml")["student.use"]
     (tmp_path / "b.toml").write_text(text.replace(":Toy", ":Toi"))
     assert "Did you mean 'Toy'?" in problems(tmp_path / "b.toml")["student.use"]

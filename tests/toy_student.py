@@ -14,7 +14,8 @@ from distill.teacher import Teacher, array, ragged
 from limbeck.records import columns
 from limbeck.stage import settings
 
-HERE = Path(__file__)
+USE = "toy_student:Toy"
+"""By name, so that recipes and tests mean the same class."""
 
 
 def features(row: dict[str, Any]) -> np.ndarray:
@@ -160,7 +161,7 @@ seed = 3
 [source]
 captions = "rows.jsonl"
 [student]
-use = "{HERE}:Toy"
+use = "{USE}"
 {own.pop("student", "")}
 """
     path = folder / "toy.toml"

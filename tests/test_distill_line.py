@@ -1,0 +1,251 @@
+"""The whole line on the toy student. Oracles: files on disk, who was asked and trained, figures computed from the weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from toy_student import Toy, ToyTeacher, features, toy_student_recipe
+
+from distill.dataset import open_dataset
+from distill.distilling import distill
+from distill.progress import Watcher
+from distill.publishing import ExportRefused
+from distill.recipe import load
+from distill.teacher_cache import CacheMismatch
+from distill.testing import check_student, model_state
+from distill.trainer import LossNotFinite
+from limbeck.errors import BuildNotFound, RequestError
+
+
+class Told(Watcher):
+    def __init__(self):
+        self.steps, self.reused, self.notes = [], [], []
+
+    def finished(self, step, reused=False):
+        (self.reused if reused else self.steps).append(step)
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("line")
+    recipe = toy_student_recipe(folder, export="latency_runs = 5", views="count = 2")
+    return recipe, distill(recipe, folder / "out")
+
+
+def test_figures_are_those_of_the_saved_weights(done):
+    """Oracle: the student loaded by hand, errors by numpy."""
+    recipe, made = done
+    test = [
+        row
+        for row in map(json.loads, (recipe.parent / "rows.jsonl").read_text().splitlines())
+        if row["split"] == "test"
+    ]
+    model = Toy().load(made.out / "student", None)
+    x = np.stack([features(row) for row in test])
+    with torch.inference_mode():
+        error = np.abs(model(torch.from_numpy(x)).numpy()[:, 0] - x.sum(1)).mean()
+    for format, entry in made.report["formats"].items():
+        assert entry["values"]["error"] == pytest.approx(error, rel=1e-5 if "fp32" in format else 0.2), format
+    assert made.report["formats"]["onnx-fp32"]["difference"] < 1e-5
+    assert 0 < made.report["formats"]["onnx-int8"]["p50_ms"] <= made.report["formats"]["onnx-int8"]["p95_ms"]
+
+
+def test_the_card_says_what_the_report_says(done):
+    _, made = done
+    card = (made.out / "student" / "README.md").read_text()
+    assert f"{made.report['formats']['safetensors']['values']['error']:.4f}" in card
+    assert "the rows' own truth" in card
+    assert "41 parameters, 20.5% of the teacher's 200" in card  # 3 * 8 + 8 + 8 + 1
+
+
+def test_the_same_call_again_does_nothing(done):
+    recipe, made = done
+    ToyTeacher.asked.clear()
+    told = Told()
+    before = model_state(made.out / "arms")
+    again = distill(recipe, made.out, watcher=told)
+    assert ToyTeacher.asked == []
+    assert "both 0" in told.reused
+    assert {name: value.tolist() for name, value in model_state(made.out / "arms").items()} == {
+        name: value.tolist() for name, value in before.items()
+    }
+    assert again.report["trainings"] == made.report["trainings"]
+
+
+def test_another_setting_trains_anew_and_asks_nobody(tmp_path):
+    recipe = toy_student_recipe(tmp_path)
+    made = distill(recipe, tmp_path / "out")
+    ToyTeacher.asked.clear()
+    told = Told()
+    again = distill(recipe, tmp_path / "out", watcher=told, sets=["train.lr=0.02"])
+    assert "both 0" in told.steps
+    assert ToyTeacher.asked == []
+    assert again.report["trainings"][0]["values"] != made.report["trainings"][0]["values"]
+
+
+def test_the_comparison_needs_no_more_of_the_teacher_than_its_seeds(tmp_path):
+    told = Told()
+    recipe = toy_student_recipe(tmp_path, arms="seeds = 2")
+    made = distill(recipe, tmp_path / "out", arms=True, watcher=told)
+    names = [f"{arm} {seed}" for seed in (0, 1) for arm in ("both", "labels", "teacher", "longer", "sham")]
+    assert [step for step in told.steps if step[-1] in "01"] == names
+    compared = made.report["comparison"]
+    assert compared["descriptive"]
+    assert {*compared["metrics"]["error"]["arms"]} == {"labels", "teacher", "both", "longer", "sham"}
+    assert "over labels alone" in (made.out / "student" / "README.md").read_text()
+    steps = {t["arm"]: t["facts"]["train"]["steps"] for t in made.report["trainings"] if t["seed"] == 0}
+    # 96 training rows, 12 to look at and 12 to judge by were asked: 120 of 200 parameters over 3 * 16 rows of 41
+    assert steps["longer"] == steps["labels"] + round(120 * 200 / (3 * 16 * 41))
+
+
+def test_paired_trainings_start_alike(tmp_path):
+    """Oracle: with a learning rate of next to nothing the first weights come back: the same in each arm of a seed."""
+    recipe = toy_student_recipe(
+        tmp_path, arms='seeds = 2\nnames = ["labels", "both"]', train="steps = 1\nlr = 1e-30\nema = 0.0"
+    )
+    out = distill(recipe, tmp_path / "out", arms=True).out / "arms"
+    state = {
+        n: model_state(out / n / "model")["model.safetensors:1.weight"]
+        for n in ("labels-0", "both-0", "labels-1", "both-1")
+    }
+    assert torch.equal(state["labels-0"], state["both-0"])
+    assert torch.equal(state["labels-1"], state["both-1"])
+    assert not torch.equal(state["labels-0"], state["labels-1"])
+
+
+def test_an_interrupted_line_ends_bit_equal(tmp_path):
+    """Killed in the middle of the training by its progress. Oracle: the undisturbed line."""
+    settings = {
+        "student": "dropout = 0.2",
+        "train": "steps = 30\nbatch_size = 16\ncheckpoint_every = 7\nevaluate_every = 15",
+    }
+    whole = distill(toy_student_recipe(tmp_path / "a", **settings), tmp_path / "a" / "out")
+
+    class Kills(Watcher):
+        def advanced(self, step, done, figures=None):
+            if step == "both 0" and done > 20:
+                raise KeyboardInterrupt
+
+    recipe = toy_student_recipe(tmp_path / "b", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        distill(recipe, tmp_path / "b" / "out", watcher=Kills())
+    again = distill(recipe, tmp_path / "b" / "out")
+    a, b = (model_state(made.out / "arms" / "both-0" / "model") for made in (whole, again))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert whole.report["trainings"][0]["values"] == again.report["trainings"][0]["values"]
+
+
+def test_a_loss_that_is_not_a_number_names_the_rows(tmp_path):
+    recipe = toy_student_recipe(tmp_path)
+    bad = json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0])["caption"]
+    with pytest.raises(LossNotFinite) as error:
+        distill(recipe, tmp_path / "out", sets=[f"student.nan_caption='{bad}'"])
+    dataset = open_dataset(load(recipe), tmp_path / "out")
+    named = {dataset.row(dataset.at(row_id))["caption"] for row_id in error.value.ids}
+    assert bad in named
+    assert error.value.exit_code == 1
+
+
+def test_a_cache_of_another_teacher_is_refused(tmp_path):
+    recipe = toy_student_recipe(tmp_path)
+    distill(recipe, tmp_path / "out")
+    with pytest.raises(CacheMismatch, match="weights differ") as error:
+        distill(recipe, tmp_path / "out", sets=["student.weights=b"])
+    assert error.value.exit_code == 2
+    distill(recipe, tmp_path / "out", sets=["student.weights=b", f"cache.folder={tmp_path / 'other'}"])
+
+
+def test_a_student_larger_than_its_teacher_is_a_warning(tmp_path):
+    told = Told()
+    distill(toy_student_recipe(tmp_path), tmp_path / "out", sets=["student.width=100"], watcher=told)
+    assert told.notes == ["warning: the student has 501 parameters, more than its teacher's 200"]
+
+
+def test_a_dataset_of_another_task_is_refused_before_anything_is_computed(tmp_path):
+    """A build of edit pairs has no column `caption`. Oracle: by hand; the teacher isn't asked."""
+    from toy_recipes import toy_recipe
+
+    import limbeck
+
+    built = limbeck.build(toy_recipe(tmp_path / "build", ["a red house", "a blue house"]), tmp_path / "build" / "out")
+    recipe = toy_student_recipe(tmp_path)
+    text = recipe.read_text().replace('captions = "rows.jsonl"', f'build = "{built.path}"')
+    recipe.write_text(text)
+    ToyTeacher.asked.clear()
+    with pytest.raises(
+        RequestError, match="has no column 'caption', which the student 'toy' reads; its rows are"
+    ) as error:
+        distill(recipe, tmp_path / "out")
+    assert error.value.where == "source.build"
+    assert ToyTeacher.asked == []
+
+
+def test_a_format_that_loses_too_much_is_refused_and_its_file_is_gone(tmp_path):
+    """int8 of a tiny network always loses something; a budget of nothing refuses it. Report and card say so."""
+    recipe = toy_student_recipe(
+        tmp_path,
+        export='formats = ["onnx-fp32", "onnx-int8"]\nlatency_runs = 5\nmax_loss = { default = 1.0, onnx-int8 = 0.0 }',
+    )
+    with pytest.raises(ExportRefused, match="onnx-int8 loses") as error:
+        distill(recipe, tmp_path / "out")
+    assert error.value.exit_code == 1
+    assert {*error.value.formats} == {"onnx-int8"}
+    assert not (tmp_path / "out" / "student" / "onnx" / "model_int8.onnx").exists()
+    assert (tmp_path / "out" / "student" / "onnx" / "model.onnx").is_file()
+    assert "refused: loses" in (tmp_path / "out" / "student" / "README.md").read_text()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    recipe = toy_student_recipe(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years")
+    with pytest.raises(BuildNotFound, match="holds no student"):
+        distill(recipe, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_a_dataset_without_held_out_rows_is_refused(tmp_path):
+    recipe = toy_student_recipe(tmp_path)
+    with pytest.raises(RequestError, match="has no split 'tset'; it has train, validation, test"):
+        distill(recipe, tmp_path / "out", sets=["evaluate.test_split=tset"])
+
+
+def test_without_a_development_split_some_training_rows_are_held_back(tmp_path):
+    from distill.batches import held_out
+
+    recipe = load(toy_student_recipe(tmp_path, rows=400), sets=["evaluate.dev_split=nope"])
+    dataset = open_dataset(recipe, tmp_path / "out")
+    train, dev, test = (set(p.tolist()) for p in held_out(dataset, recipe))
+    assert 5 <= len(dev) <= 35
+    assert not train & dev
+    assert not (train | dev) & test
+    assert len(train | dev) == 320
+
+
+def test_the_toy_keeps_the_contract(tmp_path):
+    check_student(toy_student_recipe(tmp_path), tmp_path / "check")
+
+
+def test_a_mean_in_place_of_a_sum_breaks_the_contract(tmp_path, monkeypatch):
+    plain = Toy.losses
+    monkeypatch.setattr(Toy, "losses", lambda self, m, b, p, w: {"fit": plain(self, m, b, p, w)["fit"] / len(b["x"])})
+    with pytest.raises(AssertionError, match="Is it a mean"):
+        check_student(toy_student_recipe(tmp_path), tmp_path / "check")
+
+
+def test_rows_may_be_forgotten_and_come_back(done):
+    """`OUT/rows` is a copy. Oracle: ids and digests as before."""
+    recipe, made = done
+    checked = load(recipe)
+    before = open_dataset(checked, made.out)
+    ids, digest = before.ids, before.digest
+    for file in (made.out / "rows").iterdir():
+        file.unlink()
+    again = open_dataset(checked, made.out)
+    assert (again.ids, again.digest) == (ids, digest)
