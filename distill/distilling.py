@@ -117,6 +117,12 @@ def distill(
     return around("report", lambda: _report(work, trainings, judge, folder, arms, watcher))
 
 
+def opened(recipe: DistillRecipe, out: Path, device: str = "auto", watcher: Watcher | None = None) -> Work:
+    """Rows and the teacher's answers of a recipe, asked for only where they aren't there yet."""
+    watcher = watcher or Watcher()
+    return _taught(_work(recipe, out, device, watcher), range(1), watcher)
+
+
 def _claim(recipe: DistillRecipe, out: Path) -> Path:
     """Makes the folder, or makes sure that it is one of ours.
 

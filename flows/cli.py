@@ -61,6 +61,7 @@ COMMANDS = {
     },
     "Distill": {
         "distill": distill_commands.distill,
+        "evaluate": distill_commands.evaluate,
     },
     "Hand on": {
         "export": hand_on_commands.export,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.command_options import Sets
-from flows.terminal import notes, results
+from flows.command_options import AsJson, Sets
+from flows.terminal import notes, results, write_json
 
 if TYPE_CHECKING:
     from distill.recipe import DistillRecipe
@@ -42,6 +42,28 @@ def distill(
     with _progress() as bars:
         report, folder = _directly(request, bars) if direct else _as_flow(checked, request, bars)
     _tell(report, folder, time.monotonic() - start)
+
+
+def evaluate(
+    student: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `limbeck distill` wrote.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", metavar="DIR", help="Another folder with weights of the same kind.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a student once more, from the files that are given out.
+
+    The judge is of another family than teacher and filters, or there is no report.
+    """
+    from distill.evaluating import evaluate_student
+    from flows.terminal_student import evaluation
+
+    with _progress() as bars:
+        report = evaluate_student(student, model, watcher=bars)
+    if as_json:
+        write_json(report)
+    else:
+        results().print(evaluation(report))
 
 
 def _directly(request: dict[str, Any], bars: DistillBars | DistillLines) -> tuple[dict[str, Any], Path]:

@@ -34,6 +34,15 @@ def summary(report: dict[str, Any], folder: Path, *, seconds: float | None = Non
     return Group(*parts)
 
 
+def evaluation(report: dict[str, Any]) -> Group:
+    """An evaluation in a screenful: figures of the weights, and the main one of every file."""
+    main = report["metrics"][0]["name"]
+    table = _grid("format", "size", main)
+    for name, entry in report["formats"].items():
+        table.add_row(name, f"{entry['bytes'] / 1e6:.2f} MB", f"{entry['values'][main]:.4f}")
+    return Group(_figures(report), Text(), table, Text(f"judge: {report['judge']}", style="dim"))
+
+
 def _grid(*titles: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for n, title in enumerate(titles):
