@@ -48,21 +48,6 @@ class VLM(Student):
     reads_if_there: ClassVar = columns(
         "template", "answer_type", "answer_value", "options", "scenes", "boxes", "pair_id"
     )
-    judged: ClassVar = (
-        Metric("closed", about="closed questions answered exactly"),
-        Metric("nll", "lower", about="negative log-likelihood of a token of the rows' own answers"),
-        Metric("pairs", about="minimal pairs of which both answers are right"),
-        Metric("unparsed", "lower", about="closed questions whose answer says nothing that can be read"),
-        Metric("pope_f1", about="existence questions, POPE's F1"),
-        Metric("chair_i", "lower", about="of the things that descriptions mention, those that aren't there"),
-        Metric("coverage", about="of the things that are there, those that descriptions mention"),
-        Metric("claims_true", about="of the descriptions' claims that can be checked, those that are true"),
-        Metric("blind", "lower", about="closed questions answered exactly without a picture"),
-        Metric("grey", "lower", about="the same with a grey picture"),
-        Metric("shuffled", "lower", about="the same with the picture of another row"),
-        Metric("agreement", about="closed questions answered as the teacher answers them, right or wrong"),
-    )
-
     vision: Annotated[str, ModelRole("score")] = "vision"
     """CLIP or SigLIP, whose vision tower sees."""
     language: Annotated[str, ModelRole("chat")] = "language"
@@ -96,8 +81,20 @@ class VLM(Student):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The main one first."""
-        return tuple(sorted(self.judged, key=lambda metric: metric.name != self.judged_by))
+        """Exact answers with the picture and with it hidden; the report holds POPE, CHAIR and types besides."""
+        nll = Metric("nll", "lower", about="negative log-likelihood of a token of the rows' own answers")
+        if self.judged_by == "nll":
+            return (nll,)
+        agreement = Metric("agreement", about="closed questions answered as the teacher answers them, right or wrong")
+        return (
+            Metric("closed", about="closed questions answered exactly"),
+            nll,
+            Metric("unparsed", "lower", about="closed questions whose answer says nothing that can be read"),
+            Metric("blind", "lower", about="closed questions answered exactly without a picture"),
+            Metric("grey", "lower", about="the same with a grey picture"),
+            Metric("shuffled", "lower", about="the same with the picture of another row"),
+            *((agreement,) if self.teacher is not None and self.teacher_on == "own" else ()),
+        )
 
     @property
     def terms(self) -> dict[str, Term]:

@@ -78,7 +78,7 @@ def strangers(rows: Sequence[Row]) -> list[int]:
         classes.setdefault(len(row["images"] or ()), []).append(n)
     found = list(range(len(rows)))
     for members in classes.values():
-        members.sort(key=lambda n: (source(rows[n]), n))
+        members.sort(key=lambda n: (source(rows[n]), rows[n]["id"]))
         half = len(members) // 2
         for at, n in enumerate(members):
             for step in range(len(members)):

@@ -1,0 +1,84 @@
+"""Tiny language models and VLMs with random weights, and a small build that they can be trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+import limbeck
+from limbeck.models import MINIATURES
+
+WORDS = ("<pad>", "<end>", "<user>", "<bot>", "is", "it", "red", "why", "yes", "no", "so", "?")
+TEMPLATE = (
+    "{% for m in messages %}{{ ('<user> ' if m['role'] == 'user' else '<bot> ') + m['content'] + ' <end>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<bot> {% endif %}"
+)
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+RECIPE = """
+[dataset]
+name = "{name}"
+record = "VisualInstruction"
+seed = {seed}
+license = "cc0-1.0"
+
+[source]
+storybook = {{ rows = {rows} }}
+
+[[stages]]
+use = "visual_questions"
+per_scene = 3
+two_pictures = 1
+minimal_pairs = 1
+languages = {{ en = 1.0 }}
+types = {{ existence = 1.0, attribute = 1.0, setting = 1.0 }}
+pictures = {pictures}
+"""
+
+
+def word_tokenizer(words=WORDS, template: str = TEMPLATE) -> PreTrainedTokenizerFast:
+    """One token a word, numbered as in the list, so that ids can be worked out by hand."""
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in words if word[0] == "<"])
+    return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<end>", chat_template=template)
+
+
+def tiny_llama(folder: Path, tokenizer=None, *, rows: int | None = None, tied: bool = True, seed: int = 0) -> Path:
+    """A Llama of two layers; by default with the tokenizer of `mini:llm` under a template like SmolLM2's.
+
+    Args:
+        folder: to write to.
+        tokenizer: its tokenizer.
+        rows: of the embedding matrix, where it has more than there are tokens.
+        tied: whether the output shares them.
+        seed: of the weights.
+    """
+    if tokenizer is None:
+        tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llm")
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+        tokenizer.eos_token, tokenizer.chat_template = "<|im_end|>", CHATML
+    config = LlamaConfig(
+        vocab_size=rows or len(tokenizer), hidden_size=24, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=tied, pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id, bos_token_id=None, initializer_range=0.2,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def small_questions(folder: Path, *, name: str = "small", rows: int = 40, seed: int = 7, pictures: bool = True) -> Path:
+    """A build of visual questions in English, of existence, attributes, setting and two pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = folder / "recipe.toml"
+    recipe.write_text(RECIPE.format(name=name, rows=rows, seed=seed, pictures=json.dumps(pictures)))
+    return limbeck.build(recipe, folder / "out").path
