@@ -15,6 +15,7 @@ from flows import (
     look_commands,
     publish_commands,
     start_commands,
+    verify_command,
 )
 from limbeck import __version__
 
@@ -46,6 +47,7 @@ COMMANDS = {
         "init": start_commands.init,
         "stages": start_commands.stages,
         "doctor": start_commands.doctor,
+        "verify": verify_command.verify,
     },
     "Build": {
         "preview": build_commands.preview,

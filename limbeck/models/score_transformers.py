@@ -40,6 +40,8 @@ class TransformersScore:
 
     Attributes:
         fingerprint: changes with the weights, the dtype and the way pictures are resized.
+        revision: branch, tag or commit of a Hub id.
+        resize: how pictures are resized.
         has_text: whether texts can be embedded; DINOv2 knows pictures only.
         dim: length of an embedding.
         max_tokens: token limit of a text, 0 without text.
@@ -74,6 +76,7 @@ class TransformersScore:
             MissingExtra: the tokenizer needs a package that isn't installed.
         """
         self.name, self.batch_size = str(folder_or_id), batch_size
+        self.revision, self.resize = revision, resize
         if dtype not in _DTYPES:
             raise SettingError(f"dtype = {dtype!r}", expected=", ".join(_DTYPES), where=self.name)
         if resize not in ("model", "ip2p"):
