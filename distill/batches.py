@@ -178,6 +178,8 @@ class Batches:
             if place % world == rank
         ]
         size = self._micro or max(1, len(items))
+        if size < len(items):
+            items.sort(key=lambda item: self._work.student.length(item.row))  # stable: by default as they came
         return [
             self._work.student.batch(items[i : i + size], self._phase, self._work) for i in range(0, len(items), size)
         ]

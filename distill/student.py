@@ -213,6 +213,10 @@ class Student(ABC):
         """Rows of one kind may have each other's targets in the sham arm; those of no other: as long an answer, say."""
         return None
 
+    def length(self, row: dict[str, Any]) -> float:
+        """Rows of about one length share a micro-batch, so that little is padded; cutting a batch changes no result."""
+        return 0
+
     @abstractmethod
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
         """Examples to tensors on the CPU; may run in a worker process. A micro-batch is one call."""

@@ -194,6 +194,10 @@ class VLM(Student):
         """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
         return row["language"], row["question_type"], row.get("answer_type")
 
+    def length(self, row: dict[str, Any]) -> float:
+        """About that of its conversation: a picture is as long as three hundred letters."""
+        return 300 * len(row["images"] or ()) + sum(len(p["text"] or "") for m in row["messages"] for p in m["content"])
+
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
         """Conversations as ids, with the places of what is learnt; see `distill.vlm.collating.collated`.
 
