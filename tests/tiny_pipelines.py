@@ -48,15 +48,13 @@ def unet(cross: int, channels: int = 4, **more) -> diffusers.UNet2DConditionMode
     """Two levels, attention at both; latents are 8 x 8."""
     return diffusers.UNet2DConditionModel(
         block_out_channels=(16, 32),
-        layers_per_block=1,
         sample_size=8,
         in_channels=channels,
-        out_channels=channels,
         down_block_types=("CrossAttnDownBlock2D",) * 2,
         up_block_types=("CrossAttnUpBlock2D",) * 2,
         cross_attention_dim=cross,
         norm_num_groups=4,
-        **({"attention_head_dim": 4} | more),
+        **({"attention_head_dim": 4, "out_channels": channels, "layers_per_block": 1} | more),
     )
 
 
@@ -77,6 +75,32 @@ def save_sd15(folder: Path, prediction: str = "epsilon", scheduler=None, channel
         text_encoder=CLIPTextModel(text_config(len(words))),
         tokenizer=words,
         unet=loud(unet(32, channels, **unet_config)),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_ip2p(folder: Path, scheduler=None, prediction: str = "epsilon", **unet_config) -> Path:
+    """A `StableDiffusionInstructPix2PixPipeline` of 16 px whose source channels matter; returns the folder."""
+    torch.manual_seed(0)
+    words = tokenizer()
+    scheduler = scheduler or diffusers.DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        timestep_spacing="trailing",
+        set_alpha_to_one=True,
+        clip_sample=False,
+    )
+    diffusers.StableDiffusionInstructPix2PixPipeline(
+        vae=vae(),
+        text_encoder=CLIPTextModel(text_config(len(words))),
+        tokenizer=words,
+        unet=loud(unet(32, 8, **({"out_channels": 4} | unet_config))),
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,

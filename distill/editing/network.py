@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +25,17 @@ def widened(unet: UNet2DConditionModel, channels: int) -> UNet2DConditionModel:
 
     Source: Brooks et al. 2023, InstructPix2Pix, section 3.2.
     """
-    wide = type(unet).from_config({**unet.config, "in_channels": unet.config.in_channels + channels})
+    wide = type(unet).from_config(settings_of(unet) | {"in_channels": unet.config.in_channels + channels})
     state = {name: value.detach().clone() for name, value in unet.state_dict().items()}
     weight = state["conv_in.weight"]  # (W, C, k, k)
     state["conv_in.weight"] = torch.cat([weight, weight.new_zeros(len(weight), channels, *weight.shape[2:])], 1)
     wide.load_state_dict(state)
-    return wide.to(unet.dtype)
+    return wide
+
+
+def settings_of(unet: UNet2DConditionModel) -> dict[str, Any]:
+    """A U-Net's config without diffusers' private notes, one of which undoes changes to what was a default."""
+    return {name: value for name, value in unet.config.items() if not name.startswith("_")}
 
 
 class SourceScale(nn.Module):
@@ -65,11 +69,15 @@ def balance(unet: UNet2DConditionModel, sources: int, scale: float) -> None:
 
 
 def plain(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """A copy without parametrisations, which diffusers can save."""
-    found = copy.deepcopy(unet)
-    if parametrize.is_parametrized(found.conv_in):
-        parametrize.remove_parametrizations(found.conv_in, "weight", leave_parametrized=True)
-    return found
+    """A copy without parametrisations, which diffusers can save.
+
+    Differs: `remove_parametrizations` on a deep copy takes them off the original too, since both share one class.
+    """
+    prefix = "conv_in.parametrizations.weight"
+    state = {name: value.detach() for name, value in unet.state_dict().items() if not name.startswith(prefix)}
+    found = type(unet).from_config(settings_of(unet))
+    found.load_state_dict(state | {"conv_in.weight": unet.conv_in.weight.detach()})
+    return found.eval()
 
 
 def blocks(unet: UNet2DConditionModel) -> dict[str, nn.Module]:

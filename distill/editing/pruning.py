@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from distill.editing.network import settings_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -104,7 +106,7 @@ def pruned(unet: UNet2DConditionModel, cut: Cut, *, scales: int | None = None) -
         cut: what is kept.
         scales: width of embedded guidance scales, which the new U-Net then reads; their weights begin at zero.
     """
-    config = cut_config(unet.config, cut)
+    config = cut_config(settings_of(unet), cut)
     if scales:
         config["time_cond_proj_dim"] = scales
     small = type(unet).from_config(config)
@@ -113,4 +115,4 @@ def pruned(unet: UNet2DConditionModel, cut: Cut, *, scales: int | None = None) -
     state = {name: theirs[origin(name, unet.config, config)] for name in own if name not in new}
     state |= {name: torch.zeros_like(own[name]) for name in new}
     small.load_state_dict(state)
-    return small.to(unet.dtype)
+    return small
