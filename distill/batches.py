@@ -2,7 +2,7 @@
 
     pools    labelled and unlabelled training rows, development and test rows
     stream   an endless walk through a pool, shuffled anew each time round
-    batch    step t takes the next rows of each stream; a process takes every n-th, in micro-batches
+    batch    step t takes the next rows of each stream; a process takes its share of them, in micro-batches
 
 A resumed training, another number of processes or another micro-batch therefore sees the same rows under the same
 views with the same random numbers.
@@ -172,11 +172,9 @@ class Batches:
 
     def micro_batches(self, step: int, rank: int = 0, world: int = 1) -> list[Batch]:
         """Tensors of a step for one of `world` processes."""
-        items = [
-            self._item(step, place, position, labelled)
-            for place, (position, labelled) in enumerate(self.positions(step))
-            if place % world == rank
-        ]
+        whole = self.positions(step)
+        mine = range(rank * len(whole) // world, (rank + 1) * len(whole) // world)
+        items = [self._item(step, place, *whole[place]) for place in mine]
         size = self._micro or max(1, len(items))
         if size < len(items):
             items.sort(key=lambda item: self._work.student.length(item.row))  # stable: by default as they came

@@ -53,6 +53,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
         sync_folder(path.parent)
 
 
-def load(path: Path, device: str = "cpu") -> dict[str, Any] | None:
+def load(path: Path, device: torch.device) -> dict[str, Any] | None:
     """A state, or None where there is none; nothing but tensors and plain values is unpickled."""
-    return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
+    place = "cpu" if device.type == "cpu" else device  # torch knows no cpu:1, which is what accelerate says
+    return torch.load(path, map_location=place, weights_only=True) if path.is_file() else None

@@ -21,6 +21,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from distill.processes import one_at_a_time
 from limbeck import sources
 from limbeck.errors import RequestError, SourceError, did_you_mean
 from limbeck.records import COLUMNS, is_image
@@ -138,9 +139,8 @@ def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = Non
     fields += [COLUMNS["group"]] if "group" in reader.have and all(f.name != "group" for f in fields) else []
     facts = [reader.key, *(f"{f.name}:{f.type}" for f in fields)]
     path = out / "rows" / f"{hashlib.blake2b(orjson.dumps(facts), digest_size=8).hexdigest()}.arrow"
-    if not path.is_file():
-        with disk_errors(out):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(path.parent, "rows"), disk_errors(out):
+        if not path.is_file():
             _write(path, reader, fields, watcher)
     return Dataset(path, reader.lineage, reader.place or out)
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from distill import batches, evaluate, teacher_cache
+from distill import batches, evaluate, processes, teacher_cache
 from distill import recipe as recipes
 from distill.arm_names import ARMS, Arm
 from distill.dataset import open_dataset, write_json
@@ -35,6 +35,7 @@ from distill.student import Scores, sensible_arms, terms_for
 from distill.work import Work
 from limbeck import __version__
 from limbeck.errors import BuildNotFound, RequestError
+from limbeck.store import write_file
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "onnx", "onnxruntime", "numpy", "pyarrow")
 _GROUPS = "groups of rows"
@@ -103,6 +104,8 @@ def distill(
     """
     checked = recipes.load(recipe, sets=sets)
     watcher, around = watcher or Watcher(), around or (lambda name, step: step())
+    if not processes.is_main():
+        watcher = Watcher()
     folder = _claim(checked, Path(out) if out is not None else Path("builds") / checked.distill.name)
     work = around("rows", lambda: _work(checked, folder, device, watcher))
     judge = evaluate.refuse_dependent_judge(checked, work.dataset.lineage)
@@ -114,6 +117,8 @@ def distill(
         for seed in seeds
         for name in dict.fromkeys((checked.arm, *names))
     ]
+    if not processes.is_main():
+        return Distilled(folder, {}, trainings)
     return around("report", lambda: _report(work, trainings, judge, folder, arms, watcher))
 
 
@@ -130,12 +135,15 @@ def _claim(recipe: DistillRecipe, out: Path) -> Path:
         BuildNotFound: it holds something else.
     """
     lock = out / "lock.json"
-    if out.exists() and any(out.iterdir()):
+    if processes.is_main() and out.exists() and any(out.iterdir()):
         known = orjson.loads(lock.read_bytes()) if lock.is_file() else {}
         if "student" not in known:
             raise BuildNotFound(f"{out} is not empty and holds no student", remedy="name another folder with --out")
+    if not processes.is_main():
+        processes.awaited(lambda: lock.is_file() or None)
+        return out
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.toml").write_text(recipe.toml(), encoding="utf-8")
+    write_file(out / "recipe.toml", recipe.toml().encode())
     write_json(lock, {"student": recipe.use, "digest": recipe.digest(), "folder": str(recipe.folder), **_versions()})
     return out
 
@@ -164,7 +172,8 @@ def _device(device: str) -> str:
         return device
     from distill.trainer import accelerator
 
-    return str(accelerator().device)
+    found = accelerator().device
+    return "cpu" if found.type == "cpu" else str(found)
 
 
 def _taught(work: Work, seeds: Sequence[int], watcher: Watcher) -> Work:
@@ -240,13 +249,16 @@ def _training(work: Work, arm: Arm, n: int, out: Path, watcher: Watcher) -> Trai
         watcher.finished(name, reused=True)
         return known
     marker = folder / "key.json"
-    if not marker.is_file() or orjson.loads(marker.read_bytes())["key"] != key:
+    if processes.is_main() and _key_of(marker) != key:
         shutil.rmtree(folder, ignore_errors=True)  # a training of other settings can't be gone on with
         write_json(marker, {"key": key})
+    processes.awaited(lambda: _key_of(marker) == key or None)
     student, found = work.student, batches.pools(work.dataset, work.recipe, _seed(work.recipe, n))
     terms = terms_for(student, arm.signals, work.recipe.train.weights)
     own = work.with_(seed=_seed(work.recipe, n), terms=terms)
     model, facts = _fit(own, arm, found, folder, name, watcher)
+    if not processes.is_main():
+        return processes.awaited(lambda: _finished(folder, key))
     student.save(model, folder / "model", own)
     test = work.dataset.rows(found.test)
     reloaded = student.load(folder / "model", own).to(work.device)
@@ -257,6 +269,11 @@ def _training(work: Work, arm: Arm, n: int, out: Path, watcher: Watcher) -> Trai
     result = {"key": key, "arm": arm.name, "seed": n, "facts": facts, "values": scores.values, "more": scores.more}
     write_json(folder / "result.json", result)
     return _finished(folder, key)
+
+
+def _key_of(path: Path) -> str | None:
+    """The key in a file, or None where there is none."""
+    return orjson.loads(path.read_bytes())["key"] if path.is_file() else None
 
 
 def _fit(

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from distill.dataset import Dataset, write_json
+from distill.processes import one_at_a_time
 from distill.teacher import Teacher, encoded, shape_of
 from distill.views import View
 from limbeck import store
@@ -204,8 +204,7 @@ def ask(
         DiskFull: what is done stays done.
     """
     positions = np.arange(len(dataset)) if positions is None else np.sort(np.asarray(positions))
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    with one_at_a_time(folder, "teacher"):
         _check(folder, teacher)
         parts: dict[int, list[_Seen]] = {}
         for p in positions:

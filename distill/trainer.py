@@ -295,10 +295,12 @@ class _Run:
                 raise LossNotFinite(step, self.lesson.batches.ids(step), f"a gradient is {float(norm)}", self.last)
 
     def _tell(self, loss: Tensor, norm: Tensor, parts: Mapping[str, Tensor]) -> None:
+        """Logs the losses of the whole batch; processes have seen the same terms, if not the same rows."""
+        named = {"loss": loss, **{term: parts.get(term, loss.new_zeros(())) for term in self.lesson.weights}}
+        summed = self.acc.reduce(torch.stack([value.float() for value in named.values()]), "sum").tolist()
         if not self.acc.is_main_process:
             return
-        figures = {"loss": loss.item(), "norm": float(norm), "lr": rate(self.step, self.settings)}
-        figures |= {term: float(value) for term, value in parts.items()}
+        figures = {"norm": float(norm), "lr": rate(self.step, self.settings)} | dict(zip(named, summed, strict=True))
         self.log.write(self.step, figures, "train")
         if self.watcher:
             shown = {"loss": figures["loss"]}
@@ -343,7 +345,7 @@ class _Run:
 
     def _finish(self, stopped: bool) -> Trained:
         """Judges the last step's raw weights too, and leaves the better ones in the model."""
-        state = checkpoints.load(self.folder / checkpoints.BEST, str(self.acc.device))
+        state = checkpoints.load(self.folder / checkpoints.BEST, self.acc.device)
         best, other = dict(self.best), {}
         if self.average is not None:
             other = self._evaluate()
@@ -383,7 +385,7 @@ class _Run:
         self.acc.wait_for_everyone()
 
     def _resume(self) -> None:
-        state = checkpoints.load(self.last, str(self.acc.device))
+        state = checkpoints.load(self.last, self.acc.device)
         if state is None:
             return
         checkpoints.load_trained(self.plain, state["model"])

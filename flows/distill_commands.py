@@ -34,14 +34,17 @@ def distill(
 
     Goes on where an earlier call stopped.
     """
+    from distill import processes
     from distill.recipe import load
 
     checked = load(recipe, sets=sets)  # a wrong request ends here, before anything is started
     request = {"recipe": str(recipe), "out": None if out is None else str(out), "arms": arms, "sets": list(sets)}
     start = time.monotonic()
     with _progress() as bars:
+        direct = direct or processes.world() > 1
         report, folder = _directly(request, bars) if direct else _as_flow(checked, request, bars)
-    _tell(report, folder, time.monotonic() - start)
+    if processes.is_main():
+        _tell(report, folder, time.monotonic() - start)
 
 
 def evaluate(
@@ -100,10 +103,11 @@ def _as_flow(
 
 def _progress() -> DistillBars | DistillLines:
     """Bars where somebody watches, else plain lines."""
+    from distill import processes
     from flows.distill_bars import DistillBars, DistillLines
 
     console = notes()
-    if console.is_terminal:
+    if console.is_terminal and processes.is_main():
         return DistillBars(console)
     return DistillLines(lambda line: print(line, file=sys.stderr, flush=True))
 
