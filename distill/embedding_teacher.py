@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.pixels import picture_of
 from distill.teacher import Teacher, array, fingerprint
 from distill.views import View
 from limbeck import models
-from limbeck.errors import RequestError
 from limbeck.models.spec import ModelSpec
-from limbeck.pictures import Fault, decode
 
 EMBEDDING = "image_embedding"
 
@@ -63,16 +62,7 @@ class EmbeddingTeacher(Teacher):
         Raises:
             RequestError: a picture can't be read.
         """
-        seen = []
-        for row, view in zip(rows, views, strict=True):
-            picture = decode(row[self._picture])
-            if isinstance(picture, Fault):
-                raise RequestError(
-                    f"the picture of row {row['id']} is {picture.reason}: {picture.detail}",
-                    where=f"column {self._picture}",
-                    remedy="filter the dataset with `image_integrity` first",
-                )
-            seen.append(view.apply(picture))
+        seen = [view.apply(picture_of(row, self._picture)) for row, view in zip(rows, views, strict=True)]
         return {EMBEDDING: self._model.embed_images(seen)}
 
     def states(self, texts: Sequence[str]) -> NDArray[np.float32]:

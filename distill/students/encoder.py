@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from distill import zero_shot
 from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim
 from distill.measures import calibration_error, retrieved
+from distill.pixels import picture_of, pixels, processor_config
 from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
 from limbeck.errors import RequestError
-from limbeck.pictures import Fault, decode
 from limbeck.records import columns
 from limbeck.scores import unit_rows
 from limbeck.stage import ModelRole, settings
@@ -29,7 +29,6 @@ from limbeck.stage import ModelRole, settings
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
-    from PIL import Image
     from torch import nn
 
     from distill.batches import Pools
@@ -145,7 +144,7 @@ class Encoder(Student):
         targets = [nothing if i.target is None else i.target[EMBEDDING] for i in items]
         texts = [work.cache.states([i.row["caption"]])[0] if i.labelled else nothing for i in items]
         return {
-            "pixel_values": self._pixels([i.view.apply(self._picture(i.row, work)) for i in items]),
+            "pixel_values": pixels([i.view.apply(picture_of(i.row)) for i in items], self.image_size),
             "teacher": torch.from_numpy(np.stack(targets).astype(np.float32)),
             "text": torch.from_numpy(np.stack(texts).astype(np.float32)),
             "labelled": torch.tensor([i.labelled for i in items]),
@@ -182,8 +181,8 @@ class Encoder(Student):
         found = []
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
-            pixels = self._pixels([self._picture(row, work) for row in batch]).numpy()
-            found.append(predictor.ask({"pixel_values": pixels})["image_embeds"])
+            seen = pixels([picture_of(row) for row in batch], self.image_size)
+            found.append(predictor.ask({"pixel_values": seen.numpy()})["image_embeds"])
         return {"embedding": unit_rows(np.concatenate(found))}
 
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
@@ -219,22 +218,8 @@ class Encoder(Student):
     def save(self, model: nn.Module, folder: Path, work: Work) -> None:
         """Weights, config and preprocessing, as transformers has them."""
         model.save_pretrained(folder, safe_serialization=True)
-        mean, std = self._normalisation(work)
-        processor = {
-            "image_processor_type": "CLIPImageProcessor",
-            "do_resize": True,
-            "size": {"shortest_edge": self.image_size},
-            "resample": 3,
-            "do_center_crop": True,
-            "crop_size": {"height": self.image_size, "width": self.image_size},
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": mean,
-            "image_std": std,
-            "do_convert_rgb": True,
-        }
-        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
+        config = processor_config("CLIPImageProcessor", self.image_size)
+        (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path, work: Work) -> nn.Module:
         """By `CLIPVisionModelWithProjection.from_pretrained`."""
@@ -310,26 +295,6 @@ class Encoder(Student):
             states = unit_rows(work.cache.states(list(self._bank_at(work))))
             work.memo[key] = torch.from_numpy(states.astype(np.float32)).to(work.device)
         return work.memo[key]
-
-    def _picture(self, row: dict[str, Any], work: Work) -> Image.Image:
-        picture = decode(row["image"])
-        if isinstance(picture, Fault):
-            raise RequestError(f"the picture of row {row['id']} is {picture.reason}: {picture.detail}")
-        return picture
-
-    def _pixels(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
-        """(B, 3, S, S) float32."""
-        return self._preprocess(list(pictures))["pixel_values"]
-
-    @property
-    def _preprocess(self) -> Any:
-        from limbeck.models.preprocess import Preprocess
-
-        side = (self.image_size, self.image_size)
-        return Preprocess(self.image_size, side, (0.5,) * 3, (0.25,) * 3)
-
-    def _normalisation(self, work: Work) -> tuple[list[float], list[float]]:
-        return list(self._preprocess.mean), list(self._preprocess.std)
 
 
 def _contrast(student: torch.Tensor, batch: Batch, bank: torch.Tensor, facts: dict[str, Any]) -> torch.Tensor:
