@@ -51,8 +51,14 @@ class EditingStudent(Student):
     def taught_by(self, work: Work) -> LatentTeacher:
         """Latents of both pictures."""
 
-    def judge_problems(self, work: Work) -> list[str]:
-        """A judge who can't do what `measure` says."""
+    def shared_problems(self, work: Work) -> list[str]:
+        """A judge who can't do what `measure` says.
+
+        Raises:
+            RequestError: a size that doesn't fit the pipeline.
+            ModelNotFound: a pipeline whose configs can't be read.
+        """
+        self.shape(work)
         judge = work.recipe.evaluate.judge
         if judge == "truth" or (judge == "mini:reader") != (self.measure == "attributes"):
             fits = "mini:reader" if self.measure == "attributes" else "a model that embeds pictures and texts"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from distill.editing.network import EditingNetwork, plain
-from limbeck.models.diffusers_loading import EDIT_PIPELINES, PIPELINES, LoadedPipeline, load_pipeline
+from limbeck.models.diffusers_loading import EDIT_PIPELINES, PIPELINES, LoadedPipeline, load_pipeline, silence
 from limbeck.models.edit_diffusers import Asked, DiffusersEditModel
 from limbeck.models.editing import as_input
 
@@ -141,15 +142,25 @@ def editor(network: EditingNetwork) -> DiffusersEditModel:
 
 
 def save(network: EditingNetwork, folder: Path, *, half: bool) -> None:
-    """Writes the pipeline's folder: safetensors, configs, how it wants to be asked, and its world's words."""
-    import copy
-    import json
+    """Writes the pipeline's folder: safetensors, configs, how it wants to be asked, and its world's words.
 
-    pipe = pipeline(network, copied=True)
-    if half:
-        for name in ("vae", "text_encoder", "unet"):
-            setattr(pipe, name, copy.deepcopy(getattr(pipe, name)).half())
-    pipe.save_pretrained(folder, safe_serialization=True)
+    Args:
+        network: the editor.
+        folder: where to.
+        half: writes weights in half precision. A loader that isn't told a dtype computes in float32 all the same:
+            transformers takes it from the text encoder's config, and diffusers does anyway.
+    """
+    import copy
+
+    with silence():
+        pipe = pipeline(network, copied=True)
+        if half:
+            for name in ("vae", "text_encoder", "unet"):
+                setattr(pipe, name, copy.deepcopy(getattr(pipe, name)).half())
+        pipe.save_pretrained(folder, safe_serialization=True)
+    config = folder / "text_encoder" / "config.json"
+    known = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(known | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     network.parts.asked.write(folder)
     if network.parts.words is not None:
         words = json.dumps({"words": sorted(network.parts.words)}, indent=1)

@@ -75,7 +75,7 @@ class Editor(EditingStudent):
         found = []
         if self.new_words and not self.train_text:
             found.append("new_words need train_text = true: nothing else would teach the text encoder to read them")
-        return found + self.judge_problems(work)
+        return found + self.shared_problems(work)
 
     def taught_by(self, work: Work) -> LatentTeacher:
         """Latents of both pictures, by the painter's autoencoder."""

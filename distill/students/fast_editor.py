@@ -112,7 +112,7 @@ class FastEditor(EditingStudent):
 
     def check(self, work: Work) -> list[str]:
         """Stages, cuts, scales and judges that don't go together."""
-        found = self.judge_problems(work)
+        found = self.shared_problems(work)
         if not self.stages or list(self.stages) != sorted({*self.stages}, key=("prune", "guide", "few").index):
             found.append(f"stages = {list(self.stages)}; expected some of prune, guide, few, in this order")
         if "prune" not in self.stages and self.cut != Cut():

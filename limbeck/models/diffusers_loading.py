@@ -84,7 +84,7 @@ def load_pipeline(
     require_safetensors(folder_or_id, revision)
     torch_device = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, torch_device)
-    with _silence():
+    with silence():
         folder = _local_folder(folder_or_id, revision, variant)
         pipeline_class = _pipeline_class(folder, folder_or_id, classes)
         if vae_dtype == "auto" and _forces_upcast(folder):
@@ -178,7 +178,7 @@ def _forces_upcast(folder: Path) -> bool:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keeps the libraries' loading bars and import notices off the terminal; their errors still come as exceptions."""
     libraries = (diffusers.utils.logging, transformers.utils.logging)
     before = [library.get_verbosity() for library in libraries]
