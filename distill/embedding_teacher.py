@@ -14,6 +14,7 @@ from distill.pixels import picture_of
 from distill.teacher import Teacher, array, fingerprint
 from distill.views import View
 from limbeck import models
+from limbeck.errors import ModelNotFound
 from limbeck.models.spec import ModelSpec
 
 EMBEDDING = "image_embedding"
@@ -80,14 +81,23 @@ def embedding_dim(spec: ModelSpec, folder: Path) -> int:
     Raises:
         ModelNotFound: there is no config to be read.
     """
+    config = _config(spec, folder)
+    return getattr(config, "projection_dim", None) or getattr(config, "vision_config", config).hidden_size
+
+
+def knows_texts(spec: ModelSpec, folder: Path) -> bool:
+    """Whether a scorer embeds texts, too; DINOv2 doesn't.
+
+    Raises:
+        ModelNotFound: there is no config to be read.
+    """
+    return hasattr(_config(spec, folder), "text_config")
+
+
+def _config(spec: ModelSpec, folder: Path) -> Any:
     from transformers import AutoConfig
 
-    from limbeck.errors import ModelNotFound
-
     try:
-        config = AutoConfig.from_pretrained(
-            models.located(spec, folder), revision=spec.revision, trust_remote_code=False
-        )
+        return AutoConfig.from_pretrained(models.located(spec, folder), revision=spec.revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ModelNotFound(f"its config can't be read: {error}", where=f"model {spec.id}") from error
-    return getattr(config, "projection_dim", None) or getattr(config, "vision_config", config).hidden_size

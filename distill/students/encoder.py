@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from distill import zero_shot
-from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim
+from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim, knows_texts
 from distill.measures import calibration_error, retrieved
 from distill.pixels import picture_of, pixels, processor_config
 from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
@@ -99,6 +99,8 @@ class Encoder(Student):
             found.append(f"hidden_size = {self.hidden_size} isn't a multiple of heads = {self.heads}")
         if self.image_size % self.patch_size:
             found.append(f"image_size = {self.image_size} isn't a multiple of patch_size = {self.patch_size}")
+        if not knows_texts(work.spec("teacher"), work.recipe.folder):
+            found.append(f"the teacher {work.spec('teacher').id!r} reads no texts; expected one like CLIP or SigLIP")
         return found
 
     def taught_by(self, work: Work) -> Teacher:

@@ -1,0 +1,116 @@
+"""Who may judge, and evaluating once more from files. Oracles: families by hand; figures of the report."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tiny_scorers import tiny_clip, tiny_dinov2, tiny_siglip
+from toy_student import features, toy_student_recipe
+
+from distill.dataset import Lineage
+from distill.distilling import distill
+from distill.evaluate import family, refuse_dependent_judge
+from distill.evaluating import evaluate_student
+from distill.recipe import load
+from limbeck.errors import BuildNotFound, RequestError
+from limbeck.launch import main
+
+NOTHING = Lineage("rows")
+
+
+@pytest.fixture(scope="module")
+def scorers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scorers")
+    return {
+        "clip": tiny_clip(folder / "a clip"),
+        "siglip": tiny_siglip(folder / "a siglip"),
+        "dinov2": tiny_dinov2(folder / "a dinov2"),
+    }
+
+
+def recipe(judge, scorers, name="me"):
+    sets = [f"models.{key}={path}" for key, path in scorers.items()]
+    return load("recipes/distill-encoder.toml", sets=[*sets, f"evaluate.judge={judge}"])
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip", "dinov2"])
+def test_a_family_is_its_architecture_wherever_it_lies(scorers, name):
+    assert family(str(scorers[name])) == name
+
+
+def test_the_teachers_own_family_does_not_judge(scorers):
+    """mini:clip taught; another CLIP judges."""
+    with pytest.raises(
+        RequestError, match="is of the family 'clip', and so is 'mini:clip', which taught the student"
+    ) as error:
+        refuse_dependent_judge(recipe("clip", scorers), NOTHING)
+    assert error.value.where == "evaluate.judge"
+
+
+@pytest.mark.parametrize("judge", ["siglip", "dinov2", "mini:reader", "truth"])
+def test_other_families_do(scorers, judge):
+    refuse_dependent_judge(recipe(judge, scorers), NOTHING)
+
+
+def test_who_filtered_does_not_judge(scorers):
+    lineage = Lineage("rows", models={str(scorers["siglip"]): ("near",)}, filters=(str(scorers["siglip"]),))
+    with pytest.raises(RequestError, match="which filtered the dataset"):
+        refuse_dependent_judge(recipe("siglip", scorers), lineage)
+    refuse_dependent_judge(recipe("dinov2", scorers), lineage)
+
+
+def test_filters_of_a_build_are_known_from_the_build(tmp_path):
+    """Oracle: the recipe that it was built with."""
+    from toy_recipes import toy_recipe
+
+    import limbeck
+    from distill.dataset import _Built
+
+    built = limbeck.build(toy_recipe(tmp_path, ["a red house", "a blue house"]), tmp_path / "out")
+    lineage = _Built(built.path, None).lineage
+    assert lineage.name == "toys"
+    assert lineage.digest == built.recipe.digest()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated")
+    recipe = toy_student_recipe(folder, export='formats = ["onnx-fp32"]\nlatency_runs = 5')
+    return distill(recipe, folder / "out")
+
+
+def test_evaluated_once_more_it_scores_the_same(done):
+    again = evaluate_student(done.out)
+    for format in ("safetensors", "onnx-fp32"):
+        assert again["formats"][format]["values"] == pytest.approx(done.report["formats"][format]["values"])
+    assert json.loads((done.out / "evaluation.json").read_text())["formats"] == again["formats"]
+
+
+def test_a_file_that_was_tampered_with_scores_otherwise(done, tmp_path):
+    """The figure comes from the file. Oracle: weights of zero say 0, and err by the truth itself."""
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(done.out / "student" / "model.safetensors")
+    save_file({name: 0 * value for name, value in state.items()}, tmp_path / "model.safetensors")
+    again = evaluate_student(done.out, tmp_path)
+    rows = [json.loads(line) for line in (done.out.parent / "rows.jsonl").read_text().splitlines()]
+    truth = np.mean([abs(features(row).sum()) for row in rows if row["split"] == "test"])
+    assert again["formats"]["safetensors"]["values"]["error"] == pytest.approx(truth)
+
+
+def test_the_command_line(done, capsys):
+    assert main(["evaluate", str(done.out), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["formats"]["onnx-fp32"]["values"] == pytest.approx(done.report["formats"]["onnx-fp32"]["values"])
+    assert main(["evaluate", str(done.out)]) == 0
+    assert "judge: truth" in capsys.readouterr().out
+
+
+def test_a_folder_without_a_student(tmp_path, done):
+    with pytest.raises(BuildNotFound, match="holds no student"):
+        evaluate_student(tmp_path)
+    with pytest.raises(BuildNotFound, match="there is no folder"):
+        evaluate_student(done.out, tmp_path / "nowhere")
+    assert main(["evaluate", str(tmp_path)]) == 2
