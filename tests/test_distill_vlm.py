@@ -12,7 +12,7 @@ import torch
 from small_build import small_build
 from tiny_scorers import tiny_clip, tiny_siglip
 from tiny_vlm import small_questions, tiny_llama, word_tokenizer
-from transformers import AutoProcessor, LlavaForConditionalGeneration
+from transformers import AutoProcessor, CLIPVisionModel, LlamaForCausalLM, LlavaForConditionalGeneration
 
 from distill import batches, distilling
 from distill import recipe as recipes
@@ -131,13 +131,15 @@ def test_what_is_saved_loads_by_from_pretrained_and_says_the_same(student, tmp_p
 
 
 def test_the_vision_tower_stays_as_it_was_and_the_rest_learns(student, home):
-    """Oracle: the weights of the models that it was joined from, and of a fresh student."""
+    """Oracle: the weights of the models that it was joined from, by their own classes."""
     result, work = student
     tuned = joined.load(result.trainings[0].folder / "model")
     torch.manual_seed(work.seed)
     fresh = work.student.build(work)
-    for name, before in fresh.model.vision_tower.named_parameters():
+    for name, before in CLIPVisionModel.from_pretrained(home / "clip").named_parameters():
         assert torch.equal(before, tuned.model.vision_tower.get_parameter(name)), name
+    for name, before in LlamaForCausalLM.from_pretrained(home / "llama").model.named_parameters():
+        assert torch.equal(before, fresh.model.language_model.get_parameter(name)), name
     for part in ("multi_modal_projector", "language_model"):
         changed = [
             not torch.equal(p, getattr(tuned.model, part).get_parameter(n))
@@ -236,6 +238,13 @@ def test_another_rows_picture_is_of_another_source(student):
     assert all(len(rows[a]["images"]) == len(rows[b]["images"]) for a, b in enumerate(order))
     questions = asking.asked(rows, "shuffled")
     assert all(q.images != row["images"] for q, row in zip(questions, rows, strict=True))
+
+
+def test_a_source_with_most_of_the_rows_still_gets_strangers():
+    """Oracle: by hand: three rows of one source have the one row of the other to turn to."""
+    rows = [{"id": i, "images": [b""]} for i in ("a/0", "a/1", "a/2", "b/0")]
+    assert asking.strangers(rows)[:3] == [3, 3, 3]
+    assert asking.strangers(rows[:1]) == [0]
 
 
 def test_only_the_first_question_of_a_conversation_is_asked():
@@ -462,6 +471,12 @@ def test_the_guesser_knows_the_commonest_answer_of_each_kind_of_question():
         row("A", "cat", "choice", "region.what"),
     ]
     assert verdicts.guesses(known, asked) == ["No", "Red", "B"]
+    kind, template = "phrase", "comparison.further"
+    first = [
+        row("Ball", "ball", kind, template) | {"messages": [user("Which, the ball or the cat?"), assistant("Ball")]}
+    ]
+    then = row("Car", "car", kind, template) | {"messages": [user("Which, the tree or the car?"), assistant("Car")]}
+    assert verdicts.guesses(first, [then]) == ["tree"]  # the first named, as among what is known
 
 
 # --- the full-size recipe

@@ -40,12 +40,13 @@ def test_prompts_and_pictures_are_masked_and_answers_learnt_up_to_their_end_toke
 
 
 def test_what_follows_the_end_token_is_not_learnt():
-    """Oracle: in ChatML a line break comes after the end token; nobody says it. By hand: im_start user is it im_end."""
-    tokenizer = word_tokenizer(("<pad>", "<|im_end|>", "<|im_start|>", "user", "assistant", "is", "it", "yes"), CHATML)
+    """Oracle: in ChatML a line break (8) comes after the end token (1), and nobody says it; ids by hand."""
+    vocabulary = ("<pad>", "<|im_end|>", "<|im_start|>", "user", "assistant", "is", "it", "yes", "\n")
+    tokenizer = word_tokenizer(vocabulary, CHATML)
     tokenizer.eos_token = "<|im_end|>"
     found = Words(tokenizer, 2).encode([user("is it"), assistant("yes"), user("it"), assistant("is")])
-    assert found.ids == [2, 3, 5, 6, 1, 2, 4, 7, 1, 2, 3, 6, 1, 2, 4, 5, 1]
-    assert [i for i, learnt in enumerate(found.learnt) if learnt] == [7, 8, 15, 16]
+    assert found.ids == [2, 3, 8, 5, 6, 1, 8, 2, 4, 8, 7, 1, 8, 2, 3, 8, 6, 1, 8, 2, 4, 8, 5, 1]
+    assert [i for i, learnt in enumerate(found.learnt) if learnt] == [10, 11, 22, 23]
 
 
 def test_a_prompt_is_the_beginning_of_what_is_trained(words):

@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 EVERY = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "recipes").rglob("*.toml"))
 STUDENTS = [name for name in EVERY if is_distill_recipe(tomllib.loads((ROOT / name).read_text(encoding="utf-8")))]
 RECIPES = [name for name in EVERY if name not in STUDENTS]
-FIRST = {"recipes/distill-editor-fast.toml": ["models.teacher=owner/editor"]}
+FIRST = {
+    "recipes/distill-editor-fast.toml": ["models.teacher=owner/editor"],
+    "recipes/distill-vlm-taught.toml": ["models.teacher=owner/vlm"],
+}
 """What stands for a model that another recipe makes first."""
 
 

@@ -46,6 +46,9 @@ def word_tokenizer(words=WORDS, template: str = TEMPLATE) -> PreTrainedTokenizer
     """One token a word, numbered as in the list, so that ids can be worked out by hand."""
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<pad>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    if "\n" in words:
+        split = [pre_tokenizers.Split("\n", "isolated"), pre_tokenizers.Split(" ", "removed")]
+        inner.pre_tokenizer = pre_tokenizers.Sequence(split)
     inner.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in words if word[0] == "<"])
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<end>", chat_template=template)
 

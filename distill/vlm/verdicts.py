@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from distill.student import Answers, Scores
 from distill.vlm.asking import HIDDEN, is_closed, source, wanted
 from limbeck.questions.claims import ANYTHING, SKY, STRANGER, extract, verdict
+from limbeck.questions.reading import values_in
 from limbeck.questions.scoring import is_right, pairs_right, value_of
 from limbeck.questions.wording import LANGUAGES
 from limbeck.storybook.scene import Scene
 from limbeck.turns import answers as said_in
+from limbeck.turns import text_of
 
 Row = dict[str, Any]
 
@@ -239,26 +241,36 @@ def guesses(known: Iterable[Row], rows: Sequence[Row]) -> list[str]:
     """What somebody who knows only how often each answer is right would say to each row.
 
     The commonest answer of the same kind of question (language, template, form) in `known`; of another template's in
-    that form, where there was none.
+    that form, where there was none. Of a choice it is the commonest letter; of a comparison of two things, whichever of
+    those that the question names, the first or the second, is right more often.
 
     Args:
         known: closed rows whose answers were seen.
         rows: closed rows to guess.
     """
-    values: dict[Any, Counter[str]] = {}
+    counts: dict[Any, Counter[str]] = {}
     texts: dict[tuple[Any, str], str] = {}
     for row in known:
         if not is_closed(row):
             continue
-        text = said_in(row["messages"])[0]
+        text, named = said_in(row["messages"])[0], _named(row)
         value = text if row["answer_type"] == "choice" else row["answer_value"]
+        if named and wanted(row) in named:
+            value = str(named.index(wanted(row)))
         for key in _kinds(row):
-            values.setdefault(key, Counter())[value] += 1
+            counts.setdefault(key, Counter())[value] += 1
             texts.setdefault((key, value), text)
     found = []
     for row in rows:
-        key = next((key for key in _kinds(row) if key in values), None)
-        found.append("" if key is None else texts[key, values[key].most_common(1)[0][0]])
+        key = next((key for key in _kinds(row) if key in counts), None)
+        if key is None:
+            found.append("")
+            continue
+        value, named = counts[key].most_common(1)[0][0], _named(row)
+        known_ = named and value.isdigit() and int(value) < len(named)
+        found.append(
+            LANGUAGES[row["language"]].WORDS["kind"].get(n := named[int(value)], n) if known_ else texts[key, value]
+        )
     return found
 
 
@@ -268,6 +280,17 @@ def _kinds(row: Row) -> tuple[tuple[Any, ...], ...]:
         (row["language"], row.get("template"), row["answer_type"], yes_no),
         (row["language"], row["answer_type"], yes_no),
     )
+
+
+def _named(row: Row) -> list[str]:
+    """The two kinds that a comparison names, in order; nothing of other questions, and of choices, which have letters."""
+    if row.get("template") not in ("comparison.further", "comparison.taller") or row["answer_type"] == "choice":
+        return []
+    found: list[str] = []
+    words = text_of(row["messages"][0]).split()
+    for n in range(1, len(words) + 1):
+        found += sorted(values_in(" ".join(words[:n]), "kind", row["language"]) - {*found})
+    return found
 
 
 def by_type(rows: Sequence[Row], right: Sequence[bool]) -> Mapping[str, tuple[int, int]]:
