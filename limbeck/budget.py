@@ -28,9 +28,9 @@ class ErrorBudget:
         projected = max(rows, rows * self._parts / len(seen))
         if failed > self._rate * projected:
             raise TooManyErrors(
-                f"{failed} of {rows} rows failed" + (f", as in: {error}" if error else ""),
-                expected=f"at most {self._rate:.1%} of about {projected:.0f} (run.max_error_rate)",
+                f"{failed} of {rows} rows failed, which is more than {self._rate:.1%} of about {projected:.0f} "
+                "(run.max_error_rate)" + (f". One of them: {error}" if error else ""),
                 where=f"stage {stage_id}",
-                remedy="when its cause is gone, run the same command again: it resumes",
+                remedy="when the cause is gone, run the same command again: it resumes",
             )
         self._seen[stage] = seen

@@ -38,6 +38,8 @@ _FATAL = {
     403: "the key has no access",
     404: "there is no such model or path",
 }
+_MOST_BYTES = 16 * 2**20
+"""Of an answer: 100 times what the longest have."""
 _OPTIONAL = ("response_format", "max_tokens", "temperature", "seed")
 _UNKNOWN_PARAMETER = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "not allowed", "extra")
 
@@ -132,7 +134,7 @@ class EndpointChat:
             tried += 1
             try:
                 return self._read(await self._ask(messages, wanted))
-            except openai.APIConnectionError as error:  # timeouts too
+            except (openai.APIConnectionError, TimeoutError, _NoAnswer) as error:
                 wait, why = self._backoff(tried), error
             except openai.APIStatusError as error:
                 if self._adapt(error, wanted):
@@ -163,7 +165,11 @@ class EndpointChat:
             self.requests += 1
             # `post` sends a plain dict and gives one back: the typed `chat.completions.create` spends about half
             # of a call's CPU on checking both against its models.
-            return await self._client.post("/chat/completions", cast_to=object, body=body)
+            async with asyncio.timeout(2 * self.timeout):  # an answer that drips is never silent
+                try:
+                    return await self._client.post("/chat/completions", cast_to=object, body=body)
+                except ValueError as error:  # the client parses the body outside its own errors
+                    raise _NoAnswer(f"a body that is no JSON ({error})") from None
 
     async def _connect(self) -> None:
         """A client for the running loop: aiohttp's connections can't move to another one."""
@@ -175,7 +181,10 @@ class EndpointChat:
             api_key=os.environ.get(self.api_key_env) or "none",
             max_retries=0,
             timeout=self.timeout,
-            http_client=openai.DefaultAioHttpClient(trust_env=not local),  # no proxy to this machine
+            http_client=openai.DefaultAioHttpClient(
+                trust_env=not local,  # no proxy to this machine
+                event_hooks={"response": [_bounded]},
+            ),
         )
         self._closing = _closed_with_the_loop(self._client)
         await anext(self._closing)
@@ -189,12 +198,15 @@ class EndpointChat:
     def _read(self, reply: Any) -> ChatAnswer:
         try:
             choice = reply["choices"][0]
-            text, finish = choice["message"].get("content") or "", choice.get("finish_reason") or "stop"
+            text, finish = _text(choice["message"].get("content")), choice.get("finish_reason") or "stop"
             if refusal := choice["message"].get("refusal"):
-                text, finish = refusal, "content_filter"
+                text, finish = str(refusal), "content_filter"
         except (KeyError, IndexError, TypeError, AttributeError):
             raise EndpointError(
-                f"answered {str(reply)[:120]!r}", expected="an OpenAI chat completion", where=self._where()
+                f"answered {str(reply)[:120]!r}",
+                expected="an OpenAI chat completion",
+                where=self._where(),
+                remedy="check `base_url`, which usually ends in /v1",
             ) from None
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode()  # half a surrogate pair fits into no file
@@ -260,9 +272,9 @@ class EndpointChat:
     def _backoff(tried: int) -> float:
         return min(30.0, 0.1 * 2.5 ** (tried - 1)) * random.uniform(0.75, 1.25)
 
-    def _given_up(self, error: openai.APIError, tried: int, seconds: float) -> LimbeckError:
+    def _given_up(self, error: Exception, tried: int, seconds: float) -> LimbeckError:
         status = error.status_code if isinstance(error, openai.APIStatusError) else None
-        last = f"HTTP {status}: {error.message[:200]}" if status else f"{error.message} ({error.__cause__})"
+        last = f"HTTP {status}: {error.message[:200]}" if status else self._unanswered(error)
         what = f"no answer in {tried} tries over {seconds:.0f} s; the last got {last}"
         if self._answered:
             return EndpointError(what, status=status, where=self._where())
@@ -272,8 +284,65 @@ class EndpointChat:
         self._fatal = EndpointUnreachable(what, where=self._where(), remedy=remedy)
         return self._fatal
 
+    def _unanswered(self, error: BaseException) -> str:
+        """Why a request got no answer, in the words of whatever noticed it first."""
+        if isinstance(error, TimeoutError):
+            return f"no end within {2 * self.timeout:g} s"
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+            if type(cause).__name__ == "ReadTimeout":  # of the HTTP library, whichever it is
+                return f"no word within {self.timeout:g} s"
+        said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+        return " ".join(said.split())[:200]
+
     def _where(self) -> str:
         return f"model {self.model!r} at {self.base_url}"
+
+
+class _NoAnswer(Exception):
+    """What came is no answer: it has no end, or is no JSON."""
+
+
+async def _bounded(response: Any) -> None:
+    """Ends a body that is, or grows, longer than any answer; it would fill the memory."""
+    announced = response.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) <= _MOST_BYTES:
+        return
+    inner = response.stream
+
+    class Bounded(type(inner)):  # the HTTP library's own kind of stream, whichever library it is
+        def __init__(self) -> None:
+            pass
+
+        async def __aiter__(self) -> AsyncGenerator[bytes]:
+            size = 0
+            async for chunk in inner:
+                size += len(chunk)
+                if size > _MOST_BYTES:
+                    raise _NoAnswer(f"more than {_MOST_BYTES // 2**20} MiB without an end")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await inner.aclose()
+
+    response.stream = Bounded()
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content: a string, nothing, or a list of typed blocks, as some servers send.
+
+    >>> _text("a"), _text(None), _text([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}])
+    ('a', '', 'ab')
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(content, list):
+        content = "".join(_text(block.get("text")) for block in content)
+    if not isinstance(content, str | None):
+        raise TypeError(f"content is a {type(content).__name__}")
+    return content or ""
 
 
 async def _closed_with_the_loop(client: openai.AsyncOpenAI) -> AsyncGenerator[None]:
