@@ -26,7 +26,9 @@ def adapted(model: nn.Module, table: AdapterTable | None) -> nn.Module:
     except ModuleNotFoundError as error:
         raise MissingExtra("peft", extra="distill", where="train.adapter") from error
     if table.kind == "lora":
+        frozen = [name for name, m in model.named_modules() if isinstance(m, nn.Linear) and not m.weight.requires_grad]
         config = peft.LoraConfig(
+            exclude_modules=frozen or None,  # what a phase leaves alone gets no adapter either
             r=table.rank,
             lora_alpha=table.alpha,
             lora_dropout=table.dropout,

@@ -181,6 +181,20 @@ def test_gradients_do_not_depend_on_the_micro_batch(home, tmp_path):
         assert torch.allclose(gradients[0], other, atol=1e-5)
 
 
+def test_adapters_go_to_what_a_phase_trains_and_never_to_the_tower(home, tmp_path):
+    """Oracle: names of LoRA's weights; and after merging, the tower as it was and a language model that learnt."""
+    sets = ["student.align=false", "train.lr=0.05", 'train.adapter={ kind = "lora", rank = 2 }', "evaluate.test_rows=3"]
+    result = distill(home / "recipe.toml", tmp_path / "out", sets=sets, device="cpu")
+    state = torch.load(result.trainings[0].folder / "checkpoint.pt", weights_only=True)["model"]
+    assert {name.split(".")[3] for name in state if "lora" in name} == {"language_model", "multi_modal_projector"}
+    tuned = joined.load(result.out / "student")
+    for name, before in CLIPVisionModel.from_pretrained(home / "clip").named_parameters():
+        assert torch.equal(before, tuned.model.vision_tower.get_parameter(name)), name
+    layer = "layers.0.self_attn.q_proj.weight"
+    before = LlamaForCausalLM.from_pretrained(home / "llama").model.get_parameter(layer)
+    assert not torch.equal(before, tuned.model.language_model.get_parameter(layer))
+
+
 # --- hidden pictures
 
 
