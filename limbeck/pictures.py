@@ -5,6 +5,7 @@ Pictures travel encoded between stages; a stage that needs pixels calls `decode`
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,6 +22,7 @@ MAX_PIXELS = 64_000_000
 FAULTS = ("missing", "unreadable", "truncated", "enormous", "animated", "not_rgb")
 """What can be wrong with one picture."""
 
+_ADDRESS = re.compile(r" ?<[\w.]+ object at 0x[0-9a-f]+>")
 _PLAIN_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "L", "LA", "La", "P", "PA", "1")
 
 
@@ -59,7 +61,7 @@ def decode(data: bytes | None, max_pixels: int = MAX_PIXELS) -> Image.Image | Fa
     except Image.DecompressionBombError as error:
         return Fault("enormous", str(error))
     except Exception as error:  # decoders of foreign formats raise whatever they like on foreign bytes
-        return Fault("unreadable", f"{type(error).__name__}: {error}")
+        return Fault("unreadable", words_of(error))
     width, height = picture.size
     if width * height > max_pixels:
         return Fault("enormous", f"{width} x {height} px, at most {max_pixels:,} px are read")
@@ -76,7 +78,16 @@ def decode(data: bytes | None, max_pixels: int = MAX_PIXELS) -> Image.Image | Fa
         return picture.convert("RGB")
     except Exception as error:  # as above
         cut = "truncated" in str(error).lower() or "not processed" in str(error) or isinstance(error, EOFError)
-        return Fault("truncated" if cut else "unreadable", f"{type(error).__name__}: {error}")
+        return Fault("truncated" if cut else "unreadable", words_of(error))
+
+
+def words_of(error: Exception) -> str:
+    """A decoder's error, the same in every run: without the address of the object that it names.
+
+    >>> words_of(ValueError("cannot identify image file <_io.BytesIO object at 0x7f835dd6f510>"))
+    'ValueError: cannot identify image file'
+    """
+    return f"{type(error).__name__}: {_ADDRESS.sub('', str(error))}"[:300].rstrip()
 
 
 def png(image: np.ndarray) -> bytes:

@@ -53,14 +53,20 @@ def plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
     Pictures that are so already keep their bytes. Anything else, CMYK or with transparency or rotated by its EXIF
     tag, is encoded anew as PNG. The size is read from the header before any pixel is decoded.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large files, whose limit follows, and of odd tags
+        return _plain_picture(data, max_pixels)
+
+
+def _plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
+    from PIL import Image, ImageOps
+
+    from limbeck.pictures import words_of
 
     if not data:
         return "image_empty", "0 bytes"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
+        picture = Image.open(io.BytesIO(data))
         width, height = picture.size
         if width * height > max_pixels:
             return "image_too_large", f"{width} x {height}; the recipe allows {max_pixels} pixels"
@@ -75,10 +81,12 @@ def plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
         if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
             ground = Image.new("RGBA", upright.size, "white")
             upright = Image.alpha_composite(ground, upright.convert("RGBA"))
+        if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+            upright = upright.point(lambda level: level / 257).convert("L")
         out = io.BytesIO()
         upright.convert("RGB").save(out, "PNG")
         return out.getvalue()
     except Image.DecompressionBombError as error:
         return "image_too_large", str(error)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
-        return "image_unreadable", f"{type(error).__name__}: {error}"[:300]
+    except Exception as error:  # decoders of foreign formats raise whatever they like on foreign bytes
+        return "image_unreadable", words_of(error)
