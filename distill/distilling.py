@@ -293,7 +293,9 @@ def _fit(
     for phase in student.phases:
         settings = work.recipe.train.phase(phase)
         if arm.longer:
-            settings = settings.model_copy(update={"steps": settings.steps + extra_steps(work, settings.batch_size)})
+            passes = settings.steps * student.teacher_passes(phase)
+            longer = settings.steps + extra_steps(work, settings.batch_size, passes)
+            settings = settings.model_copy(update={"steps": longer})
         student.begin(model, phase, work)
         model = adapted(model, settings.adapter)
         lesson = Lesson(
@@ -314,17 +316,22 @@ def _fit(
     return model, facts
 
 
-def extra_steps(work: Work, batch_size: int) -> int:
-    """Steps that the teacher's compute would pay for: its forward passes over all views, over those of a step.
+def extra_steps(work: Work, batch_size: int, passes: float = 0.0) -> int:
+    """Steps that the teacher's compute would pay for: its forward passes, over those of a step.
 
     A training step counts as three forward passes, and parameters stand for multiply-adds, which flatters no one where
     teacher and student are of one kind.
+
+    Args:
+        work: the cache, whose every view is a pass.
+        batch_size: rows of a step.
+        passes: for each row of a batch, over all steps, of a teacher that is asked while the student trains.
     """
     if work.cache is None:
         return 0
     views = sum(work.cache.views(row_id) for row_id in work.dataset.ids)
     theirs, own = work.cache.facts.get("parameters", 0), _parameters(work)
-    return round(views * theirs / (3 * batch_size * own))
+    return round((views / batch_size + passes) * theirs / (3 * own))
 
 
 def _finished(folder: Path, key: str) -> Training | None:

@@ -67,7 +67,8 @@ def _front(work: Work) -> str:
     table = work.recipe.distill
     front = {
         "license": table.license,
-        "library_name": "transformers",
+        "library_name": work.student.library,
+        **({"pipeline_tag": work.student.task} if work.student.task else {}),
         "tags": ["limbeck", "distillation", *table.tags],
         "datasets": [work.dataset.lineage.name],
     }

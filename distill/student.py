@@ -180,6 +180,10 @@ class Student(ABC):
     """Trainings one after the other, each from the end of the last; `[train.phases.NAME]` sets each."""
     formats: ClassVar[tuple[str, ...]] = ("safetensors",)
     """Formats of `distill.exports` that it can leave in."""
+    library: ClassVar[str] = "transformers"
+    """Library that loads what `save` writes, for the card."""
+    task: ClassVar[str] = ""
+    """The Hub's name of what it does, such as `image-to-image`, for the card."""
     judge_role: ClassVar[str] = "score"
     """Role that a model of `[evaluate] judge` plays."""
 
@@ -216,6 +220,10 @@ class Student(ABC):
     def length(self, row: dict[str, Any]) -> float:
         """Rows of about one length share a micro-batch, so that little is padded; cutting a batch changes no result."""
         return 0
+
+    def teacher_passes(self, phase: str) -> float:
+        """Forward passes of a teacher that is asked while the student trains, for each row of a step; 0 where none is."""
+        return 0.0
 
     @abstractmethod
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
