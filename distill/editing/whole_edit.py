@@ -7,6 +7,7 @@ and every pass of the U-Net together.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,8 @@ class WholeEdit(nn.Module):
         super().__init__()
         parts = network.parts
         self.unet, self.text, self.vae = network.unet, network.text, parts.vae
-        self.plan = Plan.of(parts.scheduler, parts.asked.steps)
+        plan = Plan.of(parts.scheduler, parts.asked.steps)
+        self.plan = replace(plan, sigmas=plan.sigmas.tolist())  # numbers: an exporter can't branch on tensors
         self.scales = parts.asked.scales
         self.draws = 1 if self.plan.sampler == "ddim" else len(self.plan.times)
         branches = 1 if self.unet.config.time_cond_proj_dim else len(self.scales.weights)
@@ -66,7 +68,7 @@ class WholeEdit(nn.Module):
             self.plan,
             self.scales,
         )
-        first = float(self.plan.sigmas[0])
+        first = self.plan.sigmas[0]
         start = first if self.plan.sampler == "euler_ancestral" else (first**2 + 1) ** 0.5
         latents = sampling.SAMPLERS[self.plan.sampler](
             denoise, noise[:, 0] * start, self.plan.sigmas, lambda step: noise[:, step + 1]

@@ -193,6 +193,10 @@ class FastEditor(EditingStudent):
         if self._heard(work):
             self._teacher(work)
 
+    def teacher_passes(self, phase: str) -> float:
+        """One while pruning, then three branches of guidance."""
+        return 1.0 if phase == "prune" else 3.0
+
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
         """`edited`, `noise`, `source`, `teacher_source` (B, C, h, w); `states` (B, S, D); `times` (B,).
 

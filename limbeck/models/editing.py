@@ -55,14 +55,14 @@ class Plan:
 
     Attributes:
         times: training times, descending.
-        sigmas: (steps + 1,) noise levels there, and a closing 0.
+        sigmas: (steps + 1,) noise levels there, and a closing 0; plain numbers where a graph is made of it all.
         sampler: `ddim`, `lcm` or `euler_ancestral`.
         prediction: what the network's output means.
         consistency: (c_skip, c_out) at each time, for `lcm`.
     """
 
     times: tuple[float, ...]
-    sigmas: torch.Tensor
+    sigmas: torch.Tensor | Sequence[float]
     sampler: str
     prediction: sampling.Prediction
     consistency: tuple[tuple[float, float], ...] | None = None
@@ -144,7 +144,7 @@ class EditDenoiser:
     def __call__(self, x: torch.Tensor, step: int) -> torch.Tensor:
         """(N, C, H, W) noisy latents, x0 + sigma * noise, to those expected behind them, float32."""
         sigma = self.plan.sigmas[step]
-        unit = x / (sigma**2 + 1).sqrt()  # the coordinates the network was trained in
+        unit = x / (sigma**2 + 1) ** 0.5  # the coordinates the network was trained in
         output = self.output(unit, self.plan.times[step])
         picture = sampling.predicted_picture(output, x, sigma, self.plan.prediction)
         if self.plan.consistency is not None:

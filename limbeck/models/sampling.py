@@ -119,7 +119,7 @@ def sigmas_at(times: np.ndarray, alphas_cumprod: torch.Tensor) -> torch.Tensor:
 
 
 def predicted_picture(
-    output: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor, prediction: Prediction
+    output: torch.Tensor, x: torch.Tensor, sigma: torch.Tensor | float, prediction: Prediction
 ) -> torch.Tensor:
     """The x0 that a network's output means.
 
@@ -128,7 +128,7 @@ def predicted_picture(
     if prediction == "epsilon":
         return x - sigma * output
     if prediction == "v_prediction":
-        return x / (sigma**2 + 1) - output * sigma / (sigma**2 + 1).sqrt()
+        return x / (sigma**2 + 1) - output * sigma / (sigma**2 + 1) ** 0.5
     return output
 
 
