@@ -4,8 +4,8 @@
 
 A picture's captions become one caption of several lines. Boxes come out as (x0, y0, x1, y1), shares of width and height
 from the top left, cut at the picture's edge; crowds are left out. What can't be meant (no area, outside the picture, a
-category that isn't listed) is left out and counted in one warning. `mask_image` numbers the boxes' polygons from 1, in
-the boxes' order, later ones over earlier ones; 0 is nothing.
+category or picture that isn't listed, a mask that is no mask) is left out and counted in one warning. `mask_image`
+numbers the boxes' masks from 1, in the boxes' order, later ones over earlier ones; 0 is nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ import pyarrow as pa
 
 from limbeck.errors import SourceError, did_you_mean
 from limbeck.records import columns
+from limbeck.sources.coco_masks import paint
 from limbeck.sources.unusable import Unusable, checked
 
 if TYPE_CHECKING:
     from limbeck.recipe import SourceTable
 
 _KEYS = ("images", "captions", "instances", "min_box")
+_MOST = 255
+"""Things that a `mask_image` can number."""
 _log = logging.getLogger("limbeck.sources.coco")
 
 
@@ -40,6 +43,16 @@ def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
 
 def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any] | Unusable]:
     """Pictures in the order of the annotations."""
+    lost: Counter[tuple[str, str]] = Counter()
+    try:
+        yield from _rows(source, folder, lost)
+    finally:  # also where a limit ends it
+        for what in ("boxes", "masks"):
+            if counts := [f"{count} {why}" for (of, why), count in sorted(lost.items()) if of == what]:
+                _log.warning("%s left out: %s", what, ", ".join(counts))
+
+
+def _rows(source: SourceTable, folder: Path, lost: Counter[tuple[str, str]]) -> Iterator[dict[str, Any] | Unusable]:
     settings = _settings(source)
     place = _place(settings["images"], folder, "images", is_folder=True).resolve()
     captions = _annotations(settings, folder, "captions")
@@ -52,8 +65,10 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
     for note in instances.get("annotations", ()):
         drawn[note.get("image_id")].append(note)
     names = {category.get("id"): category.get("name") for category in instances.get("categories", ())}
-    lost: Counter[str] = Counter()
-    for record in (instances if "instances" in settings else captions).get("images", ()):
+    records = (instances if "instances" in settings else captions).get("images", ())
+    if strangers := sum(len(drawn[image]) for image in drawn.keys() - {record["id"] for record in records}):
+        lost["boxes", "of an unknown picture"] = strangers
+    for record in records:
         where = f"image {record.get('id')}"
         inside = (place / str(record.get("file_name", ""))).resolve()
         if not record.get("file_name") or not inside.is_relative_to(place) or not inside.is_file():
@@ -74,14 +89,12 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
                 usable |= _boxes(usable["image"], drawn[record["id"]], names, settings.get("min_box", 0.0), lost)
             usable["_id"] = record["id"]
         yield usable
-    if lost:
-        _log.warning("boxes left out: %s", ", ".join(f"{count} {why}" for why, count in sorted(lost.items())))
 
 
 def _boxes(
-    image: bytes, notes: list[dict[str, Any]], names: dict[Any, str], least: float, lost: Counter[str]
+    image: bytes, notes: list[dict[str, Any]], names: dict[Any, str], least: float, lost: Counter[tuple[str, str]]
 ) -> dict[str, Any]:
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     width, height = Image.open(io.BytesIO(image)).size  # what was opened, not what the annotations say of it
     kept: list[dict[str, Any]] = []
@@ -90,24 +103,25 @@ def _boxes(
         box = note.get("bbox")
         if note.get("iscrowd"):
             continue
-        if names.get(note.get("category_id")) is None:
-            lost["of an unknown category"] += 1
+        if not isinstance(names.get(note.get("category_id")), str):
+            lost["boxes", "of an unknown category"] += 1
         elif not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
-            lost["without four numbers"] += 1
+            lost["boxes", "without four numbers"] += 1
         elif not (box[2] > 0 and box[3] > 0):
-            lost["without area"] += 1
+            lost["boxes", "without area"] += 1
         else:
             x0, y0, x1, y1 = box[0], box[1], box[0] + box[2], box[1] + box[3]
             cut = [min(max(v, 0), n) / n for v, n in ((x0, width), (y0, height), (x1, width), (y1, height))]
             if cut[2] - cut[0] <= 0 or cut[3] - cut[1] <= 0:
-                lost["outside the picture"] += 1
+                lost["boxes", "outside the picture"] += 1
             elif (cut[2] - cut[0]) * (cut[3] - cut[1]) < least:
-                lost["too small"] += 1
-            elif len(kept) < 255:
+                lost["boxes", "too small"] += 1
+            elif len(kept) == _MOST:
+                lost["boxes", f"beyond {_MOST} of a picture"] += 1
+            else:
                 kept.append({"image": 0, "name": names[note["category_id"]], "box": [round(v, 4) for v in cut]})
-                for polygon in note.get("segmentation") or [] if isinstance(note.get("segmentation"), list) else []:
-                    if len(polygon) >= 6:
-                        ImageDraw.Draw(mask).polygon([float(v) for v in polygon], fill=len(kept))
+                if why := paint(mask, note.get("segmentation"), len(kept)):
+                    lost["masks", why] += 1
     out = io.BytesIO()
     mask.save(out, "PNG")
     return {"boxes": kept, "mask_image": out.getvalue()}
@@ -144,4 +158,18 @@ def _annotations(settings: dict[str, Any], folder: Path, key: str) -> dict[str, 
         raise SourceError(
             f"{path} has no list {missing[0]!r}", expected="COCO's annotations", where=f"source.coco.{key}"
         )
+    ids = {"images": ("id",), "categories": ("id",), "annotations": ("image_id",)}
+    if key == "instances":
+        ids["annotations"] = ("image_id", "category_id")
+    for name in lists:
+        for at, entry in enumerate(found[name]):
+            if not isinstance(entry, dict):
+                wrong = "is no object"
+            elif lacking := [one for one in ids[name] if not isinstance(entry.get(one), int | str)]:
+                wrong = f"has no {lacking[0]!r}"
+            else:
+                continue
+            raise SourceError(
+                f"{path}: {name}[{at}] {wrong}", expected="COCO's annotations", where=f"source.coco.{key}"
+            )
     return found
