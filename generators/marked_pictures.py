@@ -48,13 +48,14 @@ class MarkedPictures(Generator):
         languages: share of each language; by default both of scenes, English of other pictures.
         forms: share of short answers, sentences and multiple choices.
         size_px: side of the pictures drawn; below 160 px small things have no room for a mark.
-        vocabulary: of other pictures, names that a wrong option or a negative may use besides the picture's own.
+        vocabulary: of other pictures, names that a wrong option or a negative may use besides the picture's own; in
+            Korean those that `korean_names` has.
         korean_names: of other pictures, each name in Korean; pictures with a name that isn't there are asked about in
             English, or not at all where English has no share.
     """
 
     name: ClassVar = "marked_pictures"
-    version: ClassVar = 2
+    version: ClassVar = 3
     writes: ClassVar = columns(
         "clean_images", "messages", "images", "question_type", "template", "language", "answer_type", "answer_value",
         "program", "options", "scenes", "boxes", "marks", "pair_id", "image_hashes",
@@ -144,8 +145,8 @@ class MarkedPictures(Generator):
         if isinstance(picture, Fault):
             return Drop(row["id"], "no_picture", f"{picture.reason}: {picture.detail}")
         boxes = row["boxes"] or []
-        if masks is None or not boxes or masks.shape != (picture.height, picture.width):
-            found = "none" if masks is None else f"{masks.shape[1]} x {masks.shape[0]} px"
+        if masks is None or not boxes or masks.shape != (picture.height, picture.width) or not masks.any():
+            found = "none" if masks is None or not masks.any() else f"{masks.shape[1]} x {masks.shape[0]} px"
             return Drop(row["id"], "no_masks", f"{len(boxes)} boxes; masks: {found}")
         names = [box["name"] for box in boxes]
         views = {}

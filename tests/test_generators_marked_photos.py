@@ -112,11 +112,26 @@ def test_korean_needs_korean_names():
     assert {row["language"] for row in made(MarkedPictures(of="masks"), [photo()])} == {"en"}
 
 
+def test_a_choice_has_something_to_choose_from():
+    alone = MarkedPictures(
+        of="masks",
+        per_scene=4,
+        languages={"ko": 1},
+        korean_names={"dog": "개"},
+        vocabulary=("cat",),
+        forms={"choice": 1},
+    )
+    rows = [row for i in range(4) for row in made(alone, [photo(BOXES[:1], id=f"a{i}")])]
+    assert "marks.what" in {row["template"] for row in rows}
+    assert {row["answer_type"] for row in rows if row["template"] == "marks.what"} == {"word"}, "cat has no Korean name"
+
+
 def test_bad_pictures_and_masks_are_counted():
     stage = MarkedPictures(of="masks")
     rows = [
         photo(id="a", image=b"none"), photo(id="b", mask_image=None), photo(id="c", mask_image=encoded(np.zeros((5, 5), np.uint8))),
         {**photo(id="d"), "boxes": None}, photo(BOXES[2:], id="e"), photo(id="f", mask_image=b"none"),
+        photo(id="g", mask_image=encoded(np.zeros((HEIGHT, WIDTH), np.uint8))),
     ]  # fmt: skip
     assert [drop.reason for drop in stage.generate(rows, DirectRun())] == [
         "no_picture",
@@ -124,6 +139,7 @@ def test_bad_pictures_and_masks_are_counted():
         "no_masks",
         "no_masks",
         "no_room",
+        "no_masks",
         "no_masks",
     ]
 

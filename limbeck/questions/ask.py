@@ -70,8 +70,10 @@ def pick(rng: random.Random, values: Sequence[Any]) -> Any:
 
 
 def lineup(rng: random.Random, values: Sequence[str], right: str, n: int, *not_these: str) -> list[str]:
-    """Options of a multiple choice: the right one and n - 1 others, in random order."""
+    """Options of a multiple choice: the right one and n - 1 others, in random order; none where nothing is wrong."""
     wrong = [value for value in values if value != right and value not in not_these]
+    if not wrong:
+        return []  # one option would tell the answer
     options = [right, *rng.sample(wrong, min(n - 1, len(wrong)))]
     rng.shuffle(options)
     return options
