@@ -60,7 +60,7 @@ def publish(
     shutil.copytree(chosen.folder / "model", folder)
     student, recipe = work.student, work.recipe
     model = student.load(folder, work)
-    formats = recipe.export.formats or tuple(f for f in student.formats if exports.missing(f) is None)
+    formats = recipe.export.formats or tuple(f for f in student.formats if exports.at_hand(f))
     metric = student.metrics[0]
     found: dict[str, dict[str, Any]] = {}
     exported = student.exported(model, work) if {*formats} - {"safetensors"} or _plain(work) else None
@@ -70,7 +70,7 @@ def publish(
         if format == "safetensors":
             path, predictor = folder, student.predictor(model, work.with_(device="cpu"))
         else:
-            path = exports.write(format, exported, folder / exports.folder_of(format))
+            path = exports.write(format, exported, folder / exports.folder_of(format), folder)
             predictor = exports.open_(format, path, exported)
         values = evaluate.score(predictor, rows, work, teacher).values
         entry: dict[str, Any] = {
@@ -153,5 +153,6 @@ def macs(exported: Exported) -> int:
 
 
 def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [p for p in path.rglob("*.safetensors")]
+    inside = [path] if path.is_file() else sorted(path.glob("*.safetensors")) or sorted(path.rglob("*.onnx"))
+    files = inside or sorted(path.rglob("*.safetensors"))
     return sum(p.stat().st_size for p in files)

@@ -24,7 +24,7 @@ def exported():
 @pytest.fixture(scope="module")
 def written(exported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx")
-    return {name: exports.write(name, exported, folder) for name in ("onnx-fp32", "onnx-fp16", "onnx-int8")}
+    return {name: exports.write(name, exported, folder, folder) for name in ("onnx-fp32", "onnx-fp16", "onnx-int8")}
 
 
 @pytest.mark.parametrize(("format", "tolerance"), [("onnx-fp32", 1e-4), ("onnx-fp16", 2e-2), ("onnx-int8", 0.3)])
@@ -65,9 +65,9 @@ def test_stored_shapes_go_before_quantising(exported, tmp_path):
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra(exported, tmp_path, monkeypatch):
-    monkeypatch.setitem(exports.FORMATS, "onnx-fp32", ("onnx_files", ("no_such_package",)))
+    monkeypatch.setitem(exports.FORMATS, "onnx-fp32", ("onnx_files", ("no_such_package",), "distill"))
     with pytest.raises(MissingExtra, match=r"no_such_package.*pip install 'limbeck\[distill\]'"):
-        exports.write("onnx-fp32", exported, tmp_path)
+        exports.write("onnx-fp32", exported, tmp_path, tmp_path)
 
 
 def test_multiply_adds_by_hand():

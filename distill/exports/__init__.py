@@ -2,6 +2,9 @@
 
     safetensors      what `Student.save` writes, through `Student.load`
     onnx-fp32        onnxruntime; also onnx-fp16 (weights and arithmetic) and onnx-int8 (weights, dynamic activations)
+    executorch       .pte, ExecuTorch's runtime with XNNPACK; extra `executorch`
+    litert           .tflite, LiteRT's interpreter; extra `litert`, and a Python of its own for the converter
+    transformersjs   a folder for transformers.js, asked under Node
 
 A format's answers come from the written file through its own runtime, never from the model that it was made of.
 """
@@ -23,12 +26,16 @@ from limbeck.errors import MissingExtra
 if TYPE_CHECKING:
     from torch import nn
 
-FORMATS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "onnx-fp32": ("onnx_files", ("onnx", "onnxscript", "onnxruntime")),
-    "onnx-fp16": ("onnx_files", ("onnx", "onnxscript", "onnxruntime")),
-    "onnx-int8": ("onnx_files", ("onnx", "onnxscript", "onnxruntime")),
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+FORMATS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "onnx-fp32": ("onnx_files", _ONNX, "distill"),
+    "onnx-fp16": ("onnx_files", _ONNX, "distill"),
+    "onnx-int8": ("onnx_files", _ONNX, "distill"),
+    "executorch": ("executorch_file", ("executorch",), "executorch"),
+    "litert": ("litert_file", ("ai_edge_litert",), "litert"),
+    "transformersjs": ("transformersjs_folder", _ONNX, "distill"),
 }
-"""Format to its file here and the packages that it needs; `safetensors` is every student's own."""
+"""Format to its file here, the packages that it needs and the extra that has them; `safetensors` is every student's own."""
 
 
 def missing(format: str) -> str | None:
@@ -37,13 +44,23 @@ def missing(format: str) -> str | None:
     return next((name for name in needs if importlib.util.find_spec(name) is None), None)
 
 
-def write(format: str, exported: Exported, folder: Path) -> Path:
+def at_hand(format: str) -> bool:
+    """Whether a format can be written and asked here, all that lies outside Python too."""
+    if missing(format):
+        return False
+    if format == "litert":
+        return _module(format).converter() is not None
+    return format != "transformersjs" or _module(format).modules() is not None
+
+
+def write(format: str, exported: Exported, folder: Path, source: Path) -> Path:
     """Writes a student in a format.
 
     Args:
         format: one of `FORMATS`.
         exported: the student.
         folder: where to; made where it isn't there.
+        source: the student as `Student.save` wrote it, for its configs.
 
     Returns:
         The file, or the folder of several.
@@ -52,9 +69,9 @@ def write(format: str, exported: Exported, folder: Path) -> Path:
         MissingExtra: a package isn't installed.
     """
     if package := missing(format):
-        raise MissingExtra(package, extra="distill", where=f"export.formats {format!r}")
+        raise MissingExtra(package, extra=FORMATS[format][2], where=f"export.formats {format!r}")
     folder.mkdir(parents=True, exist_ok=True)
-    return _module(format).write(format, exported, folder)
+    return _module(format).write(format, exported, folder, source)
 
 
 def open_(format: str, path: Path, exported: Exported) -> Predictor:

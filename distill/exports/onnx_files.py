@@ -18,7 +18,7 @@ from distill.student import Answers, Exported, Predictor
 OPSET = 18
 
 
-def write(format: str, exported: Exported, folder: Path) -> Path:
+def write(format: str, exported: Exported, folder: Path, source: Path) -> Path:
     """Writes `model.onnx`, `model_fp16.onnx` or `model_int8.onnx`; the batch axis is free."""
     path = folder / {"onnx-fp32": "model.onnx", "onnx-fp16": "model_fp16.onnx", "onnx-int8": "model_int8.onnx"}[format]
     whole = path if format == "onnx-fp32" else folder / f".{path.stem}.whole.onnx"

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim, knows_texts
+from distill.exports import FORMATS
 from distill.measures import calibration_error, log_softmax
 from distill.pixels import picture_of, pixels, processor_config
 from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
@@ -51,7 +52,7 @@ class Classifier(Student):
         Metric("ece", "lower", about="expected calibration error, 15 bins"),
         Metric("agreement", about="classes that are the teacher's, right or wrong"),
     )
-    formats: ClassVar = ("safetensors", "onnx-fp32", "onnx-fp16", "onnx-int8")
+    formats: ClassVar = ("safetensors", *FORMATS)
 
     teacher: Annotated[str, ModelRole("score")] = "teacher"
     """Reads the names of the classes, and sees the pictures."""

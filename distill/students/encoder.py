@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from distill import zero_shot
 from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim, knows_texts
+from distill.exports import FORMATS
 from distill.measures import calibration_error, retrieved
 from distill.pixels import picture_of, pixels, processor_config
 from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
@@ -54,7 +55,7 @@ class Encoder(Student):
         Metric("agreement", about="zero-shot answers that are the teacher's, right or wrong"),
         Metric("cosine", about="mean cosine with the teacher's embedding"),
     )
-    formats: ClassVar = ("safetensors", "onnx-fp32", "onnx-fp16", "onnx-int8")
+    formats: ClassVar = ("safetensors", *FORMATS)
 
     teacher: Annotated[str, ModelRole("score")] = "teacher"
     """Whose space it learns."""
