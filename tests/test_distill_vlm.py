@@ -11,8 +11,14 @@ import pytest
 import torch
 from small_build import small_build
 from tiny_scorers import tiny_clip, tiny_siglip
-from tiny_vlm import small_questions, tiny_llama, word_tokenizer
-from transformers import AutoProcessor, CLIPVisionModel, LlamaForCausalLM, LlavaForConditionalGeneration
+from tiny_vlm import small_questions, tiny_llama, tiny_smolvlm, word_tokenizer
+from transformers import (
+    AutoProcessor,
+    CLIPVisionModel,
+    Idefics3ForConditionalGeneration,
+    LlamaForCausalLM,
+    LlavaForConditionalGeneration,
+)
 
 from distill import batches, distilling
 from distill import recipe as recipes
@@ -23,7 +29,11 @@ from distill.student import terms_for
 from distill.testing import check_student
 from distill.vlm import asking, joined, verdicts
 from distill.vlm.asking import Question
+from distill.vlm.top_tokens import TopTokens, top_tokens
+from distill.vlm.vocabulary import Shared, VocabulariesDiffer, shared
 from limbeck.errors import RequestError
+from limbeck.models import MINIATURES
+from limbeck.models.spec import ModelSpec
 from limbeck.pictures import decode
 from limbeck.turns import assistant, user
 
@@ -350,6 +360,40 @@ def test_answers_of_rows_can_be_what_the_teacher_speaks_of(home, student, tmp_pa
     )
     assert one.encoded == words.encode(row["messages"])
     assert work.student.teacher_answers([row], work) is None
+
+
+def test_another_architecture_teaches_through_its_own_processor(home, student, tmp_path):
+    """Oracle: SmolVLM's architecture asked row by row, without padding, about the very ids; its end token is another."""
+    folder, work = tiny_smolvlm(tmp_path / "smolvlm"), student[1]
+    words = joined.words_of(str(MINIATURES / "llm"), work.student._sight(work))
+    theirs, common = joined.tokenizer_of(str(folder)), Shared(768, 1, 770)
+    assert shared(words.tokenizer, theirs, ("a", "b")) == common
+    with pytest.raises(VocabulariesDiffer, match=r"the end token '<\|im_end\|>' of a isn't in the common part"):
+        shared(work.student._words(work).tokenizer, theirs, ("a", "b"))
+    rows = [row for row in work.dataset.rows(range(40)) if len(row["images"]) == 1][:3]
+    rows += [row for row in work.dataset.rows(range(40)) if len(row["images"]) == 2][:1]
+    teacher = TopTokens(ModelSpec(id=str(folder)), tmp_path, words, common, k=20, of="own", longest=5)
+    teacher.load()
+    found = teacher.targets(rows, [batches.View()] * 4)
+    processor, model = AutoProcessor.from_pretrained(folder), Idefics3ForConditionalGeneration.from_pretrained(folder)
+    for n, row in enumerate(rows):
+        asked = asking.question(row)
+        typed = [
+            {"role": m["role"], "content": [p | {"text": p["text"] or ""} for p in m["content"]]}
+            for m in asked.messages
+        ]
+        text = processor.apply_chat_template(typed, add_generation_prompt=True, tokenize=False)
+        inputs = processor(text=[text], images=[[decode(i) for i in asked.images]], return_tensors="pt")
+        answer = [770 if i == words.end_id else int(i) for i in found["answer_ids"][n]]
+        width = inputs["input_ids"].shape[1]
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([answer])], 1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        with torch.no_grad():
+            logits = model(**inputs).logits[0, width - 1 : -1]
+        ids, logprobs, _ = top_tokens(logits, 20, common)
+        assert logits.argmax(-1).tolist() == answer
+        assert np.allclose(logprobs.numpy(), found["top_logprobs"][n], atol=1e-3)
+        assert (ids[:, 0].numpy() == found["top_ids"][n][:, 0]).all()
 
 
 # --- bad input

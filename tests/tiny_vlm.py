@@ -7,7 +7,16 @@ from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 import limbeck
 from limbeck.models import MINIATURES
@@ -20,6 +29,11 @@ TEMPLATE = (
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+SMOLVLM = (
+    "{% for m in messages %}{{ m['role'] | capitalize + ':' }}{% for p in m['content'] %}"
+    "{{ '<image>' if p['type'] == 'image' else ' ' + p['text'] }}{% endfor %}<end_of_utterance>\n{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 RECIPE = """
 [dataset]
@@ -76,6 +90,37 @@ def tiny_llama(folder: Path, tokenizer=None, *, rows: int | None = None, tied: b
         torch.manual_seed(seed)
         LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_smolvlm(folder: Path) -> Path:
+    """SmolVLM's architecture: the tokens of `mini:llm`, control tokens and an end token of its own, rows to spare."""
+    tokenizer = AutoTokenizer.from_pretrained(MINIATURES / "llm")
+    own = ["<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": own})
+    tokenizer.eos_token = "<end_of_utterance>"
+    text = {
+        "model_type": "llama", "vocab_size": len(tokenizer) + 5, "hidden_size": 24, "intermediate_size": 32,
+        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 512,
+        "pad_token_id": 0, "initializer_range": 0.2,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
+        "patch_size": 8,
+    }  # fmt: skip
+    config = Idefics3Config(
+        text_config=text, vision_config=vision, scale_factor=2, pad_token_id=0,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Idefics3ForConditionalGeneration(config)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    images = Idefics3ImageProcessorPil(
+        size={"longest_edge": 32}, max_image_size={"longest_edge": 32}, do_image_splitting=False
+    )
+    Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=SMOLVLM).save_pretrained(folder)
     return folder
 
 
