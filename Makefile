@@ -25,7 +25,7 @@ demo: install ## the main job, offline, on the built-in miniatures: a dataset in
 test: install ## the test suite, offline
 	$(BIN)/python -m pytest
 
-check: install ## exactly what CI runs: style, import contract, tests
+check: install ## what CI runs, and style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports

@@ -137,16 +137,18 @@ class EndpointRefused(RequestError):
 
 
 class MissingExtra(RequestError):
-    """An optional dependency isn't installed.
+    """A dependency isn't installed: one of an extra, or of limbeck itself in an environment that was tampered with.
 
-    >>> print(MissingExtra("openai", extra="chat", where="models.writer"))
-    models.writer: the package 'openai' is not installed. Run: pip install 'limbeck[chat]'
+    >>> print(MissingExtra("peft", extra="distill", where="student"))
+    student: the package 'peft' is not installed. Run: pip install 'limbeck[distill]'
+    >>> print(MissingExtra("openai"))
+    the package 'openai' is not installed. Run: pip install openai
     """
 
-    def __init__(self, package: str, *, extra: str, where: str = "") -> None:
+    def __init__(self, package: str, *, extra: str = "", where: str = "") -> None:
         self.package, self.extra = package, extra
         super().__init__(
-            f"the package '{package}' is not installed", where=where, remedy=f"run: pip install 'limbeck[{extra}]'"
+            f"the package '{package}' is not installed", where=where, remedy=f"run: pip install 'limbeck[{extra}]'" if extra else f"run: pip install {package}"
         )
 
 

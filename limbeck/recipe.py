@@ -47,7 +47,7 @@ class DatasetTable(BaseModel):
 
     model_config = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
+    name: str
     record: str = "EditPair"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     license: str = "other"
@@ -60,6 +60,13 @@ class DatasetTable(BaseModel):
     currency: str = "USD"
     splits: dict[str, Annotated[float, Field(gt=0, le=1)]] = {"train": 1.0}
     keep_rejected: Literal["all", "sample", "none"] = "all"
+
+    @field_validator("name")
+    @classmethod
+    def _as_on_the_hub(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
+            raise ValueError("expected at most 96 letters, digits, '.', '_' and '-', a letter or digit first")
+        return name
 
     @field_validator("splits")
     @classmethod

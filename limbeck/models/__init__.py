@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MINIATURES = Path(__file__).parent.parent / "miniatures"
 MINI_ROLES: dict[str, Role] = {"llm": "chat", "diffusion": "image", "clip": "score", "editor": "edit"}
 _BACKENDS = ("chat", "image", "edit", "score", "detect", "segment")
-_EXTRAS = {"openai": "chat", "aiohttp": "chat", "transformers": "models", "diffusers": "models", "torch": "models"}
+_LIBRARIES = ("openai", "aiohttp", "transformers", "diffusers", "torch")
 
 
 def load(spec: ModelSpec, role: Role, folder: Path | None = None, *, name: str = "") -> Any:
@@ -53,9 +53,9 @@ def load(spec: ModelSpec, role: Role, folder: Path | None = None, *, name: str =
     try:
         return _backend(spec if spec.is_endpoint else spec.model_copy(update={"id": located(spec, folder)}), role)
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
+        if error.name not in _LIBRARIES:
             raise
-        raise MissingExtra(error.name, extra=_EXTRAS[error.name], where=where) from error
+        raise MissingExtra(error.name, where=where) from error
     except ModelError as error:  # at this point it isn't about a row: nothing can be built without the model
         raise ModelNotFound(error.found, expected=error.expected, where=where, remedy=error.remedy) from error
     except LimbeckError as error:

@@ -108,7 +108,7 @@ class TransformersScore:
             self._tokenizer = AutoTokenizer.from_pretrained(self.name, **hub) if self.has_text else None
         except ImportError as error:
             package = next((p for p in ("sentencepiece", "protobuf") if p in str(error).lower()), "transformers")
-            raise MissingExtra(package, extra="models", where=self.name) from error
+            raise MissingExtra(package, where=self.name) from error
         except SettingError:
             raise
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

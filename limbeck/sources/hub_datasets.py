@@ -67,7 +67,7 @@ def opened(name: str, source: SourceTable, folder: Path) -> Any:
     try:
         import datasets
     except ModuleNotFoundError as error:
-        raise MissingExtra("datasets", extra="datasets", where=f"source.{source.kind}") from error
+        raise MissingExtra("datasets", where=f"source.{source.kind}") from error
     local = folder / Path(name).expanduser()
     try:
         dataset = datasets.load_dataset(
