@@ -104,7 +104,7 @@ class Judge(Filter):
                     {"role": "assistant", "content": answer.text[:1000]},
                     {"role": "user", "content": f"That can't be used: {why}. Answer again, JSON only."},
                 ]
-        return Failed(row["id"], BadAnswer(f"no rating: {why}", where=row["id"]))
+        return Failed(row["id"], BadAnswer(f"no rating: {why}"))
 
     def decide(self, row: Row) -> Reasons:
         """Reasons against one row."""

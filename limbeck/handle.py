@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,7 @@ class Handle:
 
     Attributes:
         counters: what the stage counted.
+        paid: keys of the journal's answers that each row got.
     """
 
     def __init__(
@@ -136,6 +137,7 @@ class Handle:
         self.stage_id = table.id
         self.log = logging.getLogger(f"limbeck.stages.{table.id}")
         self.counters: Counter[str] = Counter()
+        self.paid: defaultdict[str, list[str]] = defaultdict(list)
         self._seed = seed
         self._fingerprints = fingerprints or {}
         self._roles = {name: role for name, role in models_of(table.stage).values()}
@@ -192,6 +194,7 @@ class Handle:
         if answer is None:
             answer = await self.model(name).complete(messages, **parameters)
             await self._journal.add(key, answer, stage=self.stage_id, row_id=row_id, draw=draw, attempt=attempt)
+        self.paid[row_id].append(key)
         self.counters["answers"] += 1
         self.counters["prompt_tokens"] += answer.usage.prompt_tokens
         self.counters["completion_tokens"] += answer.usage.completion_tokens

@@ -4,6 +4,9 @@
 
 An answer is written the moment it arrives, so a killed process loses none, and is handed on once it is synced, in
 groups of at most 64 answers or 50 ms, so that a power cut loses none that was used. A torn last line is ignored.
+
+A row that failed because its answers were of no use is asked anew when it is tried again: a line names their places, and
+they are never handed out again. They stay paid.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import hashlib
 import os
 import secrets
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,6 +69,8 @@ class Journal:
         """Reads what is there."""
         self._folder = folder
         self._index: dict[str, tuple[Path, int, int]] = {}
+        self._earlier: defaultdict[str, list[tuple[Path, int, int]]] = defaultdict(list)  # of the same key
+        self._useless: set[tuple[str, int]] = set()
         self._read: dict[Path, int] = {}
         self._file: int | None = None
         self._path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.jsonl"
@@ -111,7 +116,8 @@ class Journal:
 
     def get(self, key: str) -> ChatAnswer | None:
         """The answer to a call that was paid before."""
-        place = self._index.get(key)
+        places = [self._index[key], *self._earlier.get(key, ())] if key in self._index else []
+        place = next((p for p in places if (p[0].name, p[1]) not in self._useless), None)
         if place is None:
             return None
         path, start, length = place
@@ -134,6 +140,23 @@ class Journal:
             "text": answer.text, "finish": answer.finish_reason,
             "in": usage.prompt_tokens, "out": usage.completion_tokens, "cost": usage.cost,
         }  # fmt: skip
+        self._append(entry)
+        await self._durable()
+
+    async def set_aside(self, keys: Iterable[str]) -> None:
+        """Hands out these answers never again, as they were of no use; returns when that is on the disk.
+
+        Raises:
+            DiskFull: it can't be kept.
+        """
+        places = (
+            place for key in keys if key in self._index for place in (self._index[key], *self._earlier.get(key, ()))
+        )
+        if new := {(path.name, start) for path, start, _ in places} - self._useless:
+            self._append({"useless": sorted(new)})
+            await self._durable()
+
+    def _append(self, entry: dict[str, Any]) -> None:
         line = orjson.dumps(entry) + b"\n"
         with disk_errors(self._folder):
             if self._file is None:
@@ -146,7 +169,6 @@ class Journal:
         start = self._read[self._path]
         self._read[self._path] = start + len(line)
         self._note(entry, self._path, start, len(line))
-        await self._durable()
 
     async def _durable(self) -> None:
         """Waits for the next sync, which everybody who came meanwhile shares."""
@@ -187,5 +209,10 @@ class Journal:
             self._file = None
 
     def _note(self, entry: Mapping[str, Any], path: Path, start: int, length: int) -> None:
+        if "useless" in entry:
+            self._useless.update((name, place) for name, place in entry["useless"])
+            return
         self.spent[entry["stage"]].add(entry)
+        if entry["key"] in self._index:
+            self._earlier[entry["key"]].append(self._index[entry["key"]])
         self._index[entry["key"]] = (path, start, length)

@@ -28,7 +28,7 @@ from limbeck import store
 from limbeck.budget import ErrorBudget
 from limbeck.contract import generated, scored
 from limbeck.decisions import ERROR, Verdicts, is_global, settle
-from limbeck.errors import ModelError
+from limbeck.errors import BadAnswer, ModelError
 from limbeck.frames import Frame
 from limbeck.handle import Handle, ModelPool
 from limbeck.journal import Journal
@@ -289,6 +289,8 @@ class _Walk:
         self, index: int, table: StageTable, key: str, rows: list[Row], made: pa.Table, handle: Handle, seconds: float
     ) -> dict[str, Any]:
         counts = _counts(rows, made, table.is_filter)
+        if useless := _with_useless_answers(made):
+            await self.runner.journal.set_aside(key for row_id in useless for key in handle.paid[row_id])
         self.runner._budget.add(index, table.id, self.part, counts, _an_error(made))
         manifest = {
             "key": key, "stage": table.id, "stage_key": self.plan.stage_keys[index - 1], "counts": counts,
@@ -329,6 +331,12 @@ def _an_error(table: pa.Table) -> str:
     """What went wrong with the first row that failed, in words."""
     failed = table.filter(pc.fill_null(pc.starts_with(table["reason"], ERROR), False)).slice(0, 1).to_pylist()
     return f"{failed[0]['id']}: {failed[0]['detail']}" if failed else ""
+
+
+def _with_useless_answers(table: pa.Table) -> set[str]:
+    """Rows that failed because of what the model answered: tried again, they are asked anew."""
+    failed = table.filter(pc.fill_null(pc.equal(table["reason"], f"{ERROR}{BadAnswer.__name__}"), False))
+    return set(failed["id"].to_pylist())
 
 
 def _flat(results: Iterable[Any]) -> Iterable[Any]:

@@ -153,3 +153,45 @@ def test_killed_and_run_again_it_pays_at_most_what_was_in_flight_twice(tmp_path)
         undisturbed = kept(make(write_recipe(tmp_path, server.base_url, captions(160)), tmp_path / "other"))
     assert resumed == undisturbed
     assert len(resumed) == 160
+
+
+JUDGED = """
+[dataset]
+name = "judged"
+record = "VisualInstruction"
+[source]
+storybook = {{ rows = 12 }}
+[models]
+judge = {{ base_url = "{url}", model = "m", sees = true }}
+[[stages]]
+use = "visual_questions"
+per_scene = 1
+two_pictures = 0
+minimal_pairs = 0
+[[stages]]
+use = "judge"
+[run]
+max_error_rate = {rate}
+"""
+
+
+@pytest.mark.parametrize("rate", [0.02, 1.0])
+def test_rows_that_failed_by_their_answers_are_asked_anew_when_tried_again(tmp_path, rate):
+    good = json.dumps({"true": 5, "answers": 5, "seen": 5, "written": 5})
+    said = iter(["no rating"] * 15)  # to twelve rows, each of which asks twice at most: three fail at least
+    with LoopbackServer(Faults(), lambda body: next(said, good)) as server:
+        (tmp_path / "recipe.toml").write_text(JUDGED.format(url=server.base_url, rate=rate))
+        if rate < 1:
+            with pytest.raises(TooManyErrors):
+                make(tmp_path / "recipe.toml", tmp_path / "out")
+        else:
+            assert make(tmp_path / "recipe.toml", tmp_path / "out").funnel()[-1].failed > 0
+        first = server.stats()["requests"]
+        build = make(tmp_path / "recipe.toml", tmp_path / "out", retry_failed=rate == 1)
+        assert (build.funnel()[-1].failed, len(list(build.rows()))) == (0, 12)
+        asked = server.stats()["requests"] - first
+        assert 3 <= asked <= 7, "rows that didn't fail aren't asked again"
+        assert build.spent()["judge"].answers == first + asked, "what was of no use stays paid"
+        shutil.rmtree(tmp_path / "out" / "stages" / "02-judge")
+        assert len(list(make(tmp_path / "recipe.toml", tmp_path / "out").rows())) == 12
+        assert server.stats()["requests"] == first + asked, "from the journal"
