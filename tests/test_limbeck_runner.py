@@ -186,14 +186,14 @@ def start(recipe, out):
     return subprocess.Popen([sys.executable, "-c", COMMAND, str(recipe), str(out)], stderr=subprocess.PIPE)
 
 
-def killed_at_random(recipe, out, kills, rng):
+def killed_at_random(recipe, out, kills, rng, within_s=0.6):
     """Runs to the end with SIGKILL on the way; returns how often it really hit a run."""
     hits = 0
     for _ in range(kills):
         process, had = start(recipe, out), len(list(out.rglob("part-*.json")))
         while process.poll() is None and len(list(out.rglob("part-*.json"))) == had:
             time.sleep(0.01)  # imports are over, work has begun
-        time.sleep(rng.uniform(0, 0.6))
+        time.sleep(rng.uniform(0, within_s))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             hits += 1
