@@ -51,6 +51,9 @@ def row(
         name = step.pop("stage")
         console.print(Text(f"\n{name}", style="bold cyan"))
         console.print(_facts(step))
+    if made := built.made_of(row_id):
+        console.print(Text("\nmade of it", style="bold cyan"))
+        console.print(_facts({row["id"]: _ended(row) for row in made}))
     if again:
         from limbeck.again import make_again
 
@@ -62,21 +65,49 @@ def row(
 def _facts(step: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in step.items():
-        table.add_row(Text(f"  {name}", style="dim"), Text(_shown(value)))
+        if value == []:
+            continue
+        table.add_row(Text(f"  {name}", style="dim"), Text(_shown(value), overflow="fold"))
     return table
 
 
-def _shown(value: Any) -> str:
-    """A value on a line.
+def _ended(row: dict[str, Any]) -> str:
+    """A verdict in words.
 
-    >>> _shown(b"1234"), _shown(0.123456789), _shown(["a", "b"])
-    ('4 bytes', '0.1235', 'a, b')
+    >>> _ended({"verdict": "dropped", "stage": "balance", "reasons": ["too_many_alike"]})
+    'dropped by balance: too_many_alike'
+    """
+    if row["verdict"] == "kept":
+        return "kept"
+    return f"{row['verdict']} by {row['stage']}: {', '.join(row['reasons'] or [row['reason']])}"
+
+
+def _shown(value: Any) -> str:
+    """A value in words.
+
+    >>> _shown(b"1234"), _shown(0.123456789), _shown(["a", "b"]), _shown({"x": 0.5, "y": None})
+    ('4 bytes', '0.1235', 'a, b', 'x 0.5')
+    >>> _shown([{"role": "user", "content": [{"type": "image", "text": None, "image": 0}]}])
+    'user: [picture 1]'
     """
     if isinstance(value, bytes):
         return _picture(value) or f"{len(value):,} bytes"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        parts = [_shown(one) for one in value]
+        return ("\n" if any(isinstance(one, dict | bytes) for one in value) else ", ").join(parts)
+    if isinstance(value, dict) and value.keys() == {"role", "content"}:
+        return f"{value['role']}: {' '.join(_block(part) for part in value['content'])}"
+    if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
+        return _shown(value["bytes"])
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items() if one is not None)
+    return str(value)
+
+
+def _block(part: dict[str, Any]) -> str:
+    return f"[picture {part['image'] + 1}]" if part["type"] == "image" else str(part["text"])
 
 
 def _picture(value: bytes) -> str:

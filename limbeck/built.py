@@ -184,6 +184,8 @@ class Build:
     def lineage(self, row_id: str) -> list[dict[str, Any]]:
         """A row's way: for every stage that made an ancestor of it, the columns it wrote; the verdict last.
 
+        Of a build that isn't finished the way ends where its part has come, without a verdict.
+
         Raises:
             BuildNotFound: no such row.
         """
@@ -200,10 +202,18 @@ class Build:
             steps += ({"stage": name, **{k: v for k, v in row.items() if v is not None}} for row in found)
         if not any(step["id"] == row_id for step in steps):
             raise BuildNotFound(f"no row {row_id!r} in part {part}", where=str(self.path))
-        verdicts = self.verdicts()
-        for row in verdicts.filter(pc.equal(verdicts["id"], row_id)).to_pylist():
-            steps.append({"stage": "verdict", **{k: v for k, v in row.items() if v not in (None, [])}})
+        if self.finished:
+            verdicts = self.verdicts()
+            for row in verdicts.filter(pc.equal(verdicts["id"], row_id)).to_pylist():
+                steps.append({"stage": "verdict", **{k: v for k, v in row.items() if v not in (None, [])}})
         return steps
+
+    def made_of(self, row_id: str) -> list[dict[str, Any]]:
+        """Verdicts on the rows that were made of a row, as `verdicts` has them; none before the build is finished."""
+        if not self.finished:
+            return []
+        verdicts = self.verdicts()
+        return verdicts.filter(pc.starts_with(verdicts["id"], f"{row_id}/")).to_pylist()
 
     def _part_of(self, source_id: str) -> int:
         known = []

@@ -204,6 +204,10 @@ class ContractError(Exception):
     """A stage broke its contract: a programming error, which propagates with its traceback."""
 
 
+_MOST = 40
+"""Names that a hint lists."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint for a name that isn't known.
 
@@ -216,4 +220,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f"did you mean '{near[0]}'?"
-    return f"known: {', '.join(known)}" if known else "none are known"
+    more = f" and {len(known) - _MOST} more" if len(known) > _MOST else ""
+    return f"known: {', '.join(known[:_MOST])}{more}" if known else "none are known"

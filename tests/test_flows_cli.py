@@ -139,6 +139,42 @@ def test_row_that_isnt_there(built, capsys):
     assert "nobody" in err
 
 
+CONVERSATIONS = """
+dataset = { name = "q", record = "VisualInstruction" }
+source = { storybook = { rows = 2 } }
+[[stages]]
+use = "visual_questions"
+"""
+
+
+def test_row_of_a_conversation_is_words_and_its_source_says_what_was_made_of_it(tmp_path, capsys):
+    (tmp_path / "q.toml").write_text(CONVERSATIONS)
+    run(capsys, "run", tmp_path / "q.toml", "--out", tmp_path / "out", "--direct")
+    row = next(limbeck.open_build(tmp_path / "out").rows())
+    _, out, _ = run(capsys, "row", tmp_path / "out", row["id"])
+    assert "PNG 64 x 64" in out
+    assert "\\x" not in out
+    assert f"assistant: {row['messages'][1]['content'][0]['text']}" in out
+    _, out, _ = run(capsys, "row", tmp_path / "out", row["source_id"])
+    made = out.partition("made of it")[2].split("\n")
+    assert [row["id"], "kept"] in [line.split() for line in made]
+
+
+def test_row_of_a_build_that_stopped_ends_where_it_came(tmp_path, capsys):
+    recipe = toy_recipe(tmp_path, CAPTIONS)
+    run(capsys, "run", recipe, "--out", tmp_path / "out", "--direct")
+    row_id = next(limbeck.open_build(tmp_path / "out").rows())["id"]
+    lock = json.loads((tmp_path / "out" / "lock.json").read_text())
+    del lock["result"]
+    (tmp_path / "out" / "lock.json").write_text(json.dumps(lock))
+    for path in (tmp_path / "out" / "stages").glob("03-*/part-*"):
+        path.unlink()
+    (tmp_path / "out" / "stages" / "verdicts.parquet").unlink()
+    code, out, _ = run(capsys, "row", tmp_path / "out", row_id)
+    assert code == 0
+    assert "verdict" not in out
+
+
 def test_more_failures_than_allowed_is_1(tmp_path, capsys):
     recipe = toy_recipe(tmp_path, [f"broken {i}" for i in range(8)])
     code, _, err = run(capsys, "run", recipe, "--out", tmp_path / "out", "--direct")
