@@ -89,7 +89,7 @@ def _by_metric(
     if "labels" in own:
         gains = {name: _interval(sign * (means[name] - means["labels"]), sign * (draws[name] - draws["labels"])) for name in own if name != "labels"}  # fmt: skip
         found["gains"] = {name: vars(gain) for name, gain in gains.items()}
-        if "both" in own and "teacher model" in means:
+        if "both" in own and "teacher model" in means and not metric.to_teacher:
             lead = _interval(
                 sign * (means["teacher model"] - means["labels"]), sign * (draws["teacher model"] - draws["labels"])
             )
@@ -100,7 +100,7 @@ def _by_metric(
                 share = (means["both"] - means["labels"]) / (means["teacher model"] - means["labels"])
                 found["gap_closed"] = vars(_interval(share, shares[np.isfinite(shares)]))
             found["verdict"] = verdict(gains["both"], lead)
-    if metric.better == "higher" and "both" in own and means.get("teacher model"):
+    if metric.better == "higher" and not metric.to_teacher and "both" in own and means.get("teacher model"):
         with np.errstate(divide="ignore", invalid="ignore"):
             kept = draws["both"] / draws["teacher model"]
         found["retained"] = vars(_interval(means["both"] / means["teacher model"], kept[np.isfinite(kept)]))

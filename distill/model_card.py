@@ -84,7 +84,7 @@ def _figures(work: Work, report: dict[str, Any]) -> list[dict[str, str]]:
             continue
         found = comparison["metrics"].get(metric.name, {}) if comparison else {}
         own = found.get("arms", {}).get(work.recipe.arm)
-        theirs = teacher.get(metric.name)
+        theirs = None if metric.to_teacher else teacher.get(metric.name)
         kept = found.get("retained")
         plain = f"{values[metric.name] / theirs:.1%}" if theirs and metric.better == "higher" else ""
         rows.append(

@@ -71,11 +71,13 @@ class Metric:
         name: its key in `Scores.values`.
         better: which way is better.
         about: what it is, in words, for the card.
+        to_teacher: it compares with the teacher, who by definition has the best there is: nothing is "retained" of it.
     """
 
     name: str
     better: Literal["higher", "lower"] = "higher"
     about: str = ""
+    to_teacher: bool = False
 
     def beats(self, a: float, b: float) -> bool:
         """Whether a is better than b.

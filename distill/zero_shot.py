@@ -1,7 +1,7 @@
 """Zero-shot questions about a picture: which of these texts is it, with the answer known.
 
 Of a storybook scene, the candidates are its own caption and those that differ from it in one attribute: the hardest
-negatives there are, and exactly true. Of any other row, they are the names of classes in templates.
+negatives there are, and exactly true. Of other rows, they are the names of classes in templates, or captions of others.
 """
 
 from __future__ import annotations
@@ -74,6 +74,19 @@ def class_question(row: Mapping[str, Any], column: str, classes: Sequence[str], 
     """
     names = [row[column], *(name for name in classes if name != row[column])]
     return Question(tuple(tuple(t.format(name) for t in templates) for name in names), column)
+
+
+def caption_question(row: Mapping[str, Any], captions: Sequence[str], choices: int) -> Question:
+    """Which of these captions is the picture's own? The others are drawn by the row alone.
+
+    Args:
+        row: with `id` and `caption`.
+        captions: to draw from; those that read like the row's own are no others.
+        choices: how many texts there are in all, or as many as there can be.
+    """
+    others = list(dict.fromkeys(text for text in captions if text != row["caption"]))
+    drawn = seeds.rng(0, "captions", str(row["id"])).permutation(len(others))[: choices - 1]
+    return Question(((row["caption"],), *((others[n],) for n in drawn)), "caption")
 
 
 @dataclass(frozen=True)

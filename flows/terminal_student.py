@@ -55,7 +55,7 @@ def _figures(report: dict[str, Any]) -> Table:
     teacher = (report["teacher"] or {}).get("values", {})
     table = _grid(f"{report['test_rows']:,} held-out rows", "student", "teacher", "retained")
     for metric in report["metrics"]:
-        own, theirs = values.get(metric["name"]), teacher.get(metric["name"])
+        own, theirs = values.get(metric["name"]), None if metric["to_teacher"] else teacher.get(metric["name"])
         if own is not None:
             kept = f"{own / theirs:.1%}" if theirs and metric["better"] == "higher" else ""
             table.add_row(metric["name"], f"{own:.4f}", "" if theirs is None else f"{theirs:.4f}", kept)

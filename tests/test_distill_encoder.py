@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tiny_scorers import tiny_dinov2, tiny_siglip
+from tiny_scorers import tiny_clip, tiny_dinov2, tiny_siglip
 
 from distill import distilling, zero_shot
 from distill.measures import calibration_error, log_softmax, retrieved
@@ -90,6 +92,58 @@ def test_questions_differ_from_the_truth_in_one_attribute():
             assert sum(a != b for a, b in facts) == 1, (truth, text)
     assert min(asked.values()) > 20
     assert set(asked) == set(zero_shot.ASKED)
+
+
+def test_questions_about_captions_hold_the_own_one_and_others():
+    captions = ["a", "b", "c", "d", "b"]
+    found = zero_shot.caption_question({"id": "1", "caption": "b"}, captions, 3)
+    texts = [text for (text,) in found.texts]
+    assert texts[0] == "b"
+    assert len(set(texts)) == len(texts) == 3
+    assert {*zero_shot.caption_question({"id": "1", "caption": "b"}, captions, 99).texts} == {
+        ("a",),
+        ("b",),
+        ("c",),
+        ("d",),
+    }
+
+
+def test_questions_about_classes_average_their_templates(tmp_path):
+    found = zero_shot.class_question({"label": "cat"}, "label", ["cat", "dog"], ["a {}.", "my {}."])
+    assert found.texts == (("a cat.", "my cat."), ("a dog.", "my dog."))
+
+
+@pytest.mark.parametrize("teacher", [tiny_clip, tiny_siglip])
+def test_the_full_size_recipe_runs_in_small(tmp_path, teacher):
+    """Real photographs from a folder, tiny random towers of the real architectures, everything else as it ships."""
+    from skimage import data
+
+    (tmp_path / "photos").mkdir()
+    lines = []
+    for n, name in enumerate(("chelsea", "coffee", "rocket", "astronaut") * 12):
+        crop = Image.fromarray(getattr(data, name)()).crop((5 * n, 3 * n, 5 * n + 120, 3 * n + 90))
+        crop.save(tmp_path / "photos" / f"{n}.png")
+        lines.append(
+            json.dumps(
+                {
+                    "file_name": f"{n}.png",
+                    "caption": f"{name} number {n}\nanother line",
+                    "split": ["train", "test"][n % 4 == 0],
+                }
+            )
+        )
+    (tmp_path / "photos" / "metadata.jsonl").write_text("\n".join(lines))
+    folder = teacher(tmp_path / "teacher")
+    sets = [
+        f"models.teacher={folder}", "student.image_size=32", "student.layers=1", "student.hidden_size=24", "budget.labelled=10",
+        "evaluate.test_rows=8", "evaluate.dev_rows=2", "train.workers=0", "views.count=2", "student.choices=5",
+    ]  # fmt: skip
+    text = Path("recipes/distill-encoder-vit.toml").read_text()
+    coco = next(line for line in text.splitlines() if line.startswith("coco"))
+    (tmp_path / "vit.toml").write_text(text.replace(coco, f'images = "{tmp_path / "photos"}"'))
+    work = check_student(tmp_path / "vit.toml", tmp_path / "out", sets=sets)
+    assert work.cache.has(["chelsea number 0"])  # of several captions the first
+    assert not work.cache.has(["another line"])
 
 
 def test_answers_by_hand():

@@ -6,12 +6,13 @@ import pkgutil
 
 import pytest
 
+import distill
 import filters
 import flows
 import generators
 import limbeck
 
-PACKAGES = (limbeck, generators, filters, flows)
+PACKAGES = (limbeck, generators, filters, distill, flows)
 NOT_IMPORTED = {"limbeck.__main__"}  # importing it runs the command line
 NAMES = sorted(
     found.name

@@ -50,7 +50,7 @@ class Classifier(Student):
         Metric("accuracy", about="the right class"),
         Metric("nll", "lower", about="negative log-likelihood of the right class"),
         Metric("ece", "lower", about="expected calibration error, 15 bins"),
-        Metric("agreement", about="classes that are the teacher's, right or wrong"),
+        Metric("agreement", about="classes that are the teacher's, right or wrong", to_teacher=True),
     )
     formats: ClassVar = ("safetensors", *FORMATS)
 

@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from distill import zero_shot
+from distill.batches import held_out, pools
 from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim, knows_texts
 from distill.exports import FORMATS
 from distill.measures import calibration_error, retrieved
@@ -52,8 +53,8 @@ class Encoder(Student):
         Metric("text_to_image", about="a caption's own picture is the nearest of all held-out pictures"),
         Metric("nll", "lower", about="negative log-likelihood of the right text"),
         Metric("ece", "lower", about="expected calibration error of the zero-shot answers, 15 bins"),
-        Metric("agreement", about="zero-shot answers that are the teacher's, right or wrong"),
-        Metric("cosine", about="mean cosine with the teacher's embedding"),
+        Metric("agreement", about="zero-shot answers that are the teacher's, right or wrong", to_teacher=True),
+        Metric("cosine", about="mean cosine with the teacher's embedding", to_teacher=True),
     )
     formats: ClassVar = ("safetensors", *FORMATS)
 
@@ -75,8 +76,12 @@ class Encoder(Student):
     """How embeddings are compared; both at unit length."""
     bank: Annotated[int, Ge(2)] = 1024
     """Texts of the bank: captions of labelled rows, or the classes."""
-    class_column: str | None = None
-    """Column with a class's name: zero-shot questions are then about classes. By default, about the storybook."""
+    questions: Literal["scenes", "classes", "captions"] = "scenes"
+    """What zero-shot questions are about: attributes of storybook scenes, classes, or whose caption it is."""
+    choices: Annotated[int, Ge(2)] = 32
+    """Captions to choose from in a question about captions."""
+    class_column: str = "label"
+    """Column with a class's name, for questions about classes."""
     templates: tuple[str, ...] = ("a photo of a {}.",)
     """Texts of a class, with {} for its name; their embeddings are averaged."""
 
@@ -90,8 +95,8 @@ class Encoder(Student):
         """Picture and caption, and the truth that questions are made of."""
         import pyarrow as pa
 
-        own = pa.field(self.class_column, pa.string()) if self.class_column else columns("scene")[0]
-        return (*columns("image", "caption"), own)
+        truth = {"scenes": columns("scene"), "classes": (pa.field(self.class_column, pa.string()),), "captions": ()}
+        return (*columns("image", "caption"), *truth[self.questions])
 
     def check(self, work: Work) -> list[str]:
         """Sizes that don't divide."""
@@ -112,10 +117,10 @@ class Encoder(Student):
     def texts(self, work: Work, dealt: Sequence[Pools]) -> Iterable[str]:
         """Captions of labelled and held-out rows, and candidates of the questions."""
         for found in dealt:
-            yield from (work.dataset.row(p)["caption"] for p in found.labelled)
+            yield from (_caption(work.dataset.row(p)) for p in found.labelled)
         for p in (*dealt[0].dev, *dealt[0].test):
             row = work.dataset.row(p)
-            yield row["caption"]
+            yield _caption(row)
             yield from (text for texts in self._question(row, work).texts for text in texts)
 
     def build(self, work: Work) -> nn.Module:
@@ -145,13 +150,13 @@ class Encoder(Student):
 
         at, nothing = self._bank_at(work), np.zeros(work.cache.facts["dim"])
         targets = [nothing if i.target is None else i.target[EMBEDDING] for i in items]
-        texts = [work.cache.states([i.row["caption"]])[0] if i.labelled else nothing for i in items]
+        texts = [work.cache.states([_caption(i.row)])[0] if i.labelled else nothing for i in items]
         return {
             "pixel_values": pixels([i.view.apply(picture_of(i.row)) for i in items], self.image_size),
             "teacher": torch.from_numpy(np.stack(targets).astype(np.float32)),
             "text": torch.from_numpy(np.stack(texts).astype(np.float32)),
             "labelled": torch.tensor([i.labelled for i in items]),
-            "in_bank": torch.tensor([at.get(i.row["caption"], -1) if i.labelled else -1 for i in items]),
+            "in_bank": torch.tensor([at.get(_caption(i.row), -1) if i.labelled else -1 for i in items]),
         }
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -197,7 +202,7 @@ class Encoder(Student):
     ) -> Scores:
         """Zero-shot, retrieval, calibration, and agreement with the teacher."""
         images, scale = answers["embedding"], work.cache.facts["scale"]
-        captions = [row["caption"] for row in rows]
+        captions = [_caption(row) for row in rows]
         texts = unit_rows(work.cache.states(captions))
         questions = [self._question(row, work) for row in rows]
         candidates = [self._candidates(question, work) for question in questions]
@@ -258,9 +263,16 @@ class Encoder(Student):
     # --- what is shared by the methods above
 
     def _question(self, row: dict[str, Any], work: Work) -> zero_shot.Question:
-        if self.class_column:
+        if self.questions == "scenes":
+            return zero_shot.storybook_question(row)
+        if self.questions == "classes":
             return zero_shot.class_question(row, self.class_column, self._classes(work), self.templates)
-        return zero_shot.storybook_question(row)
+        if "held-out captions" not in work.memo:
+            _, dev, test = held_out(work.dataset, work.recipe)
+            work.memo["held-out captions"] = [_caption(work.dataset.row(p)) for p in (*dev, *test)]
+        return zero_shot.caption_question(
+            {**row, "caption": _caption(row)}, work.memo["held-out captions"], self.choices
+        )
 
     def _classes(self, work: Work) -> list[str]:
         if "classes" not in work.memo:
@@ -274,13 +286,11 @@ class Encoder(Student):
         return unit_rows(np.stack([unit_rows(work.cache.states(texts)).mean(0) for texts in question.texts]))
 
     def _bank_texts(self, work: Work, found: Pools) -> list[str]:
-        captions = [work.dataset.row(p)["caption"] for p in found.labelled[: self.bank]]
+        captions = [_caption(work.dataset.row(p)) for p in found.labelled[: self.bank]]
         return list(dict.fromkeys(captions))
 
     def _bank_at(self, work: Work) -> dict[str, int]:
         """Captions of this seed's bank to their places."""
-        from distill.batches import pools
-
         key = ("bank", work.seed)
         if key not in work.memo:
             texts = self._bank_texts(work, pools(work.dataset, work.recipe, work.seed))
@@ -298,6 +308,11 @@ class Encoder(Student):
             states = unit_rows(work.cache.states(list(self._bank_at(work))))
             work.memo[key] = torch.from_numpy(states.astype(np.float32)).to(work.device)
         return work.memo[key]
+
+
+def _caption(row: dict[str, Any]) -> str:
+    """A row's caption; of several (COCO has five, one a line) the first."""
+    return row["caption"].partition("\n")[0]
 
 
 def _contrast(student: torch.Tensor, batch: Batch, bank: torch.Tensor, facts: dict[str, Any]) -> torch.Tensor:
