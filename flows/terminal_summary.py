@@ -35,6 +35,9 @@ def summary(built: Build, *, seconds: float | None = None) -> Group:
 def headline(built: Build, funnel: list[Count]) -> Text:
     """Kept rows of those judged."""
     kept, judged = funnel[-1].kept, _judged(built, funnel)
+    if not judged:
+        words = f"no row was made of {funnel[0].rows:,} source rows: each was dropped or failed on the way"
+        return Text.assemble((words, "bold yellow"), ("  " + built.recipe.dataset.name, "dim"))
     style = "bold green" if kept else "bold yellow"
     share = f" ({kept / judged:.0%})" if judged else ""
     return Text.assemble((f"{kept:,} of {judged:,} rows kept{share}", style), ("  " + built.recipe.dataset.name, "dim"))
@@ -104,7 +107,8 @@ def _facts(built: Build, funnel: list[Count], seconds: float | None) -> Iterator
     if seconds is not None:
         yield "time", Text(clock_time(seconds))
     yield "look", Text(str(built.path / "report" / "index.html"), style="cyan")
-    yield "load", Text(f'datasets.load_dataset("{built.path}")', style="cyan")
+    if funnel[-1].kept:
+        yield "load", Text(f'datasets.load_dataset("{built.path}")', style="cyan")
 
 
 def success_words(known: truth.Truth) -> str:

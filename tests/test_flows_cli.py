@@ -63,6 +63,15 @@ def test_run_says_what_was_kept_and_where_to_look(tmp_path, capsys):
     assert "instruct: 12/12" in err
 
 
+def test_a_run_that_makes_nothing_says_so(tmp_path, capsys):
+    recipe = toy_recipe(tmp_path, [f"an odd house {i}" for i in range(5)])
+    code, out, _ = run(capsys, "run", recipe, "--out", tmp_path / "out", "--direct")
+    assert code == 0
+    assert "no row was made of 5 source rows" in out
+    assert "odd 5" in out
+    assert "load_dataset" not in out
+
+
 def test_the_same_command_again_does_nothing_and_says_so(built, capsys):
     before = data_digest(built)
     code, _, err = run(capsys, "run", built.parent / "recipe.toml", "--out", built, "--direct")
