@@ -16,7 +16,7 @@ import jinja2
 import tomli_w
 import yaml
 
-from limbeck.card_words import ABOUT, limits, words_of
+from limbeck.card_words import ABOUT, ABOUT_SCORES, limits, synthetic, words_of
 from limbeck.report.truth import Truth, read
 from limbeck.summary import NOT_STATED, Summary, Threshold, share, size_category
 
@@ -50,7 +50,7 @@ def card(summary: Summary, truth: Truth | None = None, *, source_pictures: bool 
     Args:
         summary: the build's numbers.
         truth: edit success, where it was measured.
-        source_pictures: whether the pictures before the edit came with the source.
+        source_pictures: whether the pictures, or those before the edit, came with the source.
     """
     return (
         _environment()
@@ -60,12 +60,14 @@ def card(summary: Summary, truth: Truth | None = None, *, source_pictures: bool 
             truth=truth,
             pairs=summary.record == PICTURES,
             words=words_of(summary.record),
-            source_pictures=source_pictures,
+            synthetic=synthetic(summary, source_pictures=source_pictures),
             front=front_matter(summary),
             trainer_flags=trainer_flags(summary.name),
             first_split=next(iter(summary.splits), "train"),
             about=lambda name: _about(name),
-            unstated=not summary.licenses or NOT_STATED in summary.licenses or any(not model.license for model in summary.models),
+            unstated=not summary.licenses
+            or NOT_STATED in summary.licenses
+            or any(not model.license for model in summary.models),
             limits=list(limits(summary, truth)),
         )
     )
@@ -113,7 +115,7 @@ def _about(name: str) -> str:
     if name in ABOUT:
         return ABOUT[name]
     stage, dot, column = name.rpartition(".")
-    return f"{column.replace('_', ' ')}, by the stage {stage}" if dot else ""
+    return f"{ABOUT_SCORES.get(column, column.replace('_', ' '))}, by the stage {stage}" if dot else ""
 
 
 def _has_pictures(build: Build) -> bool:

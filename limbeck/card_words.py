@@ -1,6 +1,7 @@
 """Words of the dataset card: what columns hold, how it speaks of each kind of dataset, and which limits it states.
 
-A test asserts that every name of `limbeck.records.COLUMNS` is in `ABOUT`.
+Tests assert that every name of `limbeck.records.COLUMNS` is in `ABOUT`, and every other one that a filter of this
+project writes in `ABOUT_SCORES`.
 """
 
 from __future__ import annotations
@@ -96,6 +97,37 @@ ABOUT: dict[str, str] = {
 }
 
 
+ABOUT_SCORES: dict[str, str] = {
+    "asked": "hash of the pictures and questions",
+    "balance_group": "template and language; empty where the answer is neither yes nor no",
+    "balance_yes": "whether the answer is yes",
+    "checked": "whether a closed answer was checked",
+    "claims": "how many claims the answers make about the picture",
+    "supported": "share of those claims that the picture bears out",
+    "fault": "what is wrong; empty where nothing is",
+    "detail": "the same for a person",
+    "clip_relevance": "greatest cosine of a picture and the answers",
+    "content": "cosine of the first frame and the caption",
+    "contrast": "lesser of both pictures' standard deviations, of 255",
+    "difference": "mean difference of the pictures, as a share",
+    "held_out_bits": "bits of 64 in which the nearest held-out picture's hash differs",
+    "held_out_colour": "mean difference of colours from that picture, as a share",
+    "leak": "words that give the text's source away; empty where none do",
+    "text_truncated": "whether a caption was too long for the model",
+    "text_signature": "by which nearly the same texts are found",
+    "picture_signature": "by which nearly the same pictures are found",
+    "true": "judge: is what is said true, 1 to 5",
+    "answers": "judge: does it answer what is asked, 1 to 5",
+    "seen": "judge: does it take the picture to answer, 1 to 5",
+    "written": "judge: is it well written, 1 to 5",
+    "judge_reason": "the judge's reason",
+    "flow_error_px": "largest difference of the stored flow from the flow computed anew, in pixels",
+    "frame_error": "largest difference of a magnified frame from one rendered anew, in steps of 1/255",
+    "consistency_px": "largest distance from where a point started after going forward and back, in pixels",
+    "zero_flow_ratio": "mismatch of two frames without the flow over that with it; empty where next to nothing moves",
+}
+
+
 @dataclass(frozen=True)
 class RecordWords:
     """How the card speaks of a kind of dataset: a row's name, the Hub's tasks and tags, what it is for, what kinds there are."""
@@ -146,6 +178,22 @@ def words_of(record: str) -> RecordWords:
     return RECORD_WORDS.get(record, RecordWords("row", (), (), "models"))
 
 
+def synthetic(summary: Summary, *, source_pictures: bool) -> str:
+    """Who made what: a sentence or two."""
+    if summary.record == "MotionClip":
+        return "The clips were rendered by a program; nothing in them happened."
+    if summary.record == "EditPair":
+        if source_pictures:
+            return "The pictures after the edit were made by models; the pictures before come from the sources below."
+        return "The pictures and texts were made by models; no picture shows anything that happened."
+    if summary.record == "VisualInstruction":
+        texts = "The texts were made by models." if summary.models else "The texts were made by programs."
+        return (
+            f"{texts} The pictures {'come from the sources below' if source_pictures else 'are drawings of a program'}."
+        )
+    return "The texts were made by models."
+
+
 def limits(summary: Summary, truth: Truth | None = None) -> Iterator[str]:
     """What somebody who uses the dataset has to know, as far as it shows in the numbers; one sentence or two each."""
     pictures = summary.record == "EditPair"
@@ -162,6 +210,8 @@ def limits(summary: Summary, truth: Truth | None = None) -> Iterator[str]:
         seen_badly = "edits that they see badly (small ones, or kinds that they score low)"
         if summary.record == "VisualInstruction":
             seen_badly = "conversations that they read badly"
+        elif summary.record == "MotionClip":
+            seen_badly = "clips that they measure badly"
         yield (
             f"What was kept is what the filters favour: {seen_badly} are rarer here than among the rows that were made, "
             "and the filters' mistakes are in the data."

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from small_build import small_build
 
+from limbeck import catalog
 from limbeck.card import card
-from limbeck.card_words import ABOUT, RECORD_WORDS
+from limbeck.card_words import ABOUT, ABOUT_SCORES, RECORD_WORDS
 from limbeck.records import COLUMNS, RECORDS
 from limbeck.report.truth import Success, Truth
 from limbeck.summary import Cost, GroupYield, ModelUse, StageCount, Summary, Threshold, size_category
@@ -93,6 +94,27 @@ def test_the_hub_reads_the_front_matter():
 def test_every_canonical_column_is_described():
     assert ABOUT.keys() == COLUMNS.keys(), "add what the column holds to limbeck/card_words.py"
     assert RECORD_WORDS.keys() == RECORDS.keys()
+
+
+def test_every_column_of_a_filter_is_described(tmp_path):
+    (tmp_path / "against").write_bytes(b"a file")
+    own = set()
+    for cls in catalog.available().values():
+        needed = {n: (str(tmp_path / n),) for n, field in cls.__pydantic_fields__.items() if field.is_required()}
+        own |= {field.name for field in cls(**needed).writes} - COLUMNS.keys()
+    assert own == ABOUT_SCORES.keys(), "say what the column holds in limbeck/card_words.py"
+
+
+@pytest.mark.parametrize(("record", "models", "source_pictures", "said"), [
+    ("MotionClip", (), False, "The clips were rendered by a program; nothing in them happened."),
+    ("VisualInstruction", (), False, "The texts were made by programs. The pictures are drawings of a program."),
+    ("VisualInstruction", None, True, "The texts were made by models. The pictures come from the sources below."),
+])  # fmt: skip
+def test_the_card_says_who_made_what(record, models, source_pictures, said):
+    models = SUMMARY.models if models is None else models
+    text = card(replace(SUMMARY, record=record, models=models), source_pictures=source_pictures)
+    assert f"> **Synthetic media.** {said} Say so where you show them." in text
+    assert "edits that they see badly" not in text
 
 
 def test_words_from_outside_stay_in_their_place():

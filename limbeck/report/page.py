@@ -85,6 +85,7 @@ def _environment() -> jinja2.Environment:
         "count": lambda n: f"{n:,}",
         "percent": percent,
         "number": number,
+        "score": score,
         "clock": clock,
         "megabytes": megabytes,
     }
@@ -166,6 +167,17 @@ def cuts_of(data: ReportData, score: str) -> list[float]:
         for bound in h.bounds
         if bound.side == "min" and bound.only is None
     ]
+
+
+def score(value: float) -> str:
+    """A score beside a row: two digits after the point, or as many as show how small it is.
+
+    >>> score(0.2), score(-0.456), score(2.957), score(0.0149), score(1.2e-7), score(0), score(285392.5)
+    ('0.20', '-0.46', '2.96', '0.015', '1.2e-07', '0.00', '285,392')
+    """
+    if value and abs(value) < 0.1:
+        return f"{value:.2g}"
+    return f"{value:.2f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def percent(share: float | None) -> str:
