@@ -64,6 +64,7 @@ COMMANDS = {
     "Distill": {
         "distill": distill_commands.distill,
         "evaluate": distill_commands.evaluate,
+        "students": distill_commands.students,
     },
     "Hand on": {
         "export": hand_on_commands.export,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from flows.command_options import AsJson, Sets
 from flows.terminal import notes, results, write_json
@@ -67,6 +68,25 @@ def evaluate(
         write_json(report)
     else:
         results().print(evaluation(report))
+
+
+def students(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Students to describe in full; all in short by default.")
+    ] = None,
+) -> None:
+    """List every student with its loss terms, figures and settings."""
+    from distill import catalog
+    from flows.terminal_student import student_in_full, student_in_short
+
+    console = results()
+    if names:
+        for name in names:
+            console.print(student_in_full(catalog.student_class(name, Path.cwd())))
+    else:
+        for cls in catalog.available().values():
+            console.print(student_in_short(cls))
+        console.print(Text("\nlimbeck students NAME tells all about one.", style="dim"))
 
 
 def _directly(request: dict[str, Any], bars: DistillBars | DistillLines) -> tuple[dict[str, Any], Path]:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from distill.student import Student, sensible_arms
 from flows.progress_tally import clock_time
 from flows.terminal import fact
+from limbeck.describe import describe_settings
 
 
 def summary(report: dict[str, Any], folder: Path, *, seconds: float | None = None) -> Group:
@@ -78,3 +81,32 @@ def _arms(compared: dict[str, Any], main: str) -> Table:
         over = f"{gain['value']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]" if gain else ""
         table.add_row(name, f"{arm['value']:.4f}", f"[{arm['low']:.4f}, {arm['high']:.4f}]", over)
     return table
+
+
+def student_in_short(cls: type[Student]) -> Group:
+    """Name, first sentence, and settings with their defaults."""
+    prose, settings = describe_settings(cls)
+    own = Text(", ", style="dim").join(
+        Text.assemble(s.name, (f" = {s.default}" if s.default else " (has to be given)", "dim")) for s in settings
+    )
+    head = Text.assemble("\n  ", (cls.name, "bold cyan"), "  ", prose.partition("\n\n")[0].replace("\n", " "))
+    return Group(head, Padding(own, (0, 0, 0, 4)))
+
+
+def student_in_full(cls: type[Student]) -> Group:
+    """Everything that its class says: loss terms with what they learn from, figures, formats, settings."""
+    prose, settings = describe_settings(cls)
+    student = cls()
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row(Text("learns from", style="dim"), ", ".join(f"{n} ({t.signal}, {t.weight:g})" for n, t in student.terms.items()))  # fmt: skip
+    facts.add_row(Text("judged by", style="dim"), ", ".join(metric.name for metric in student.metrics))
+    facts.add_row(Text("leaves as", style="dim"), ", ".join(student.formats))
+    facts.add_row(Text("arms", style="dim"), ", ".join(sensible_arms(student)))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("setting", "default", "what it is"):
+        table.add_column(title, no_wrap=title == "setting")
+    for s in settings:
+        about = Text(s.doc[:1].upper() + s.doc[1:])
+        about.append(f" ({s.type}" + (f"; names a {s.role} model of [models]" if s.role else "") + ")", style="dim")
+        table.add_row(Text(s.name, style="cyan"), s.default or Text("none", style="yellow"), about)
+    return Group(Text.assemble("\n", (cls.name, "bold cyan")), Text(f"\n{prose}\n"), facts, Text(), table)

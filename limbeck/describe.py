@@ -71,6 +71,13 @@ def describe(cls: type[Stage]) -> Description:
     )
 
 
+def describe_settings(cls: type) -> tuple[str, tuple[Setting, ...]]:
+    """The docstring of any class with settings, and those; models that they name, with their roles."""
+    prose, _ = _split(inspect.getdoc(cls) or "")
+    roles = model_settings(cls)
+    return prose, tuple(replace(setting, role=roles.get(setting.name)) for setting in _settings(cls))
+
+
 def _settings(cls: type, prefix: str = "") -> Iterator[Setting]:
     """The fields of a class; below one that holds a table, the table's own as `name.key`."""
     documented: dict[str, str] = {}
