@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from limbeck.errors import ModelNotFound
 from limbeck.models.spec import ModelSpec
 
 EMBEDDING = "image_embedding"
+_WARMUP, _RUNS = 5, 40
 
 
 class EmbeddingTeacher(Teacher):
     """Gives `image_embedding`, (D,) float16 of unit length, for a picture under a view, and states of texts alike.
 
-    Facts: `dim`; `kind`, `scale` and `bias` of its similarities (`TransformersScore.contrast`); `parameters` of what
-    a picture goes through.
+    Facts: `dim`; `kind`, `scale` and `bias` of its similarities (`TransformersScore.contrast`); `parameters`, `macs`,
+    `p50_ms` and `p95_ms` of a picture's way through it, on the device that was asked.
     """
 
     def __init__(self, spec: ModelSpec, folder: Path, dim: int, picture: str = "image") -> None:
@@ -71,8 +73,27 @@ class EmbeddingTeacher(Teacher):
         return self._model.embed_texts(list(texts))
 
     def facts(self) -> dict[str, Any]:
-        """Scales and sizes."""
-        return {"dim": self._model.dim, "parameters": self._model.image_parameters, **self._model.contrast()}
+        """Scales, sizes, and what one picture costs, batch of one, after warm-up."""
+        import torch
+        from PIL import Image
+        from torch.utils.flop_counter import FlopCounterMode
+
+        one, times = [Image.new("RGB", (64, 64))], []
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            self._model.embed_images(one)
+        for _ in range(_WARMUP + _RUNS):
+            start = time.perf_counter()
+            self._model.embed_images(one)
+            times.append(1e3 * (time.perf_counter() - start))
+        low, high = np.percentile(times[_WARMUP:], [50, 95])
+        return {
+            "dim": self._model.dim,
+            "parameters": self._model.image_parameters,
+            "macs": counter.get_total_flops() // 2,
+            "p50_ms": float(low),
+            "p95_ms": float(high),
+            **self._model.contrast(),
+        }
 
 
 def embedding_dim(spec: ModelSpec, folder: Path) -> int:

@@ -47,6 +47,7 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
             baselines=list(report["baselines"]),
             macs=files["safetensors"].get("macs"),
             usage=work.student.usage(work),
+            costs=_costs(files["safetensors"], report["teacher_facts"]),
             judge="the rows' own truth" if report["judge"] == "truth" else f"a judge of the family {report['judge']}",
             figures=_figures(work, report),
             comparison=comparison,
@@ -101,6 +102,17 @@ def _figures(work: Work, report: dict[str, Any]) -> list[dict[str, str]]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _costs(own: dict[str, Any], teacher: dict[str, Any]) -> list[dict[str, str]]:
+    """What one row costs with student and teacher, in torch: figures that both have."""
+    rows = []
+    names = {"parameters": "parameters", "macs": "multiply-adds", "p50_ms": "ms, p50", "p95_ms": "ms, p95"}
+    for key, name in names.items():
+        if own.get(key) and teacher.get(key):
+            mine, theirs = (f"{each[key]:,.2f}" if "ms" in key else f"{each[key]:,}" for each in (own, teacher))
+            rows.append({"name": name, "student": mine, "teacher": theirs, "ratio": f"{own[key] / teacher[key]:.1%}"})
+    return rows
 
 
 def _arms(found: dict[str, Any]) -> list[dict[str, str]]:
