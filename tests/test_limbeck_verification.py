@@ -61,16 +61,27 @@ def failed(found):
     return [check.name for check in found[1] if not check.passed]
 
 
+@pytest.fixture
+def one_thread():
+    """Threads gain nothing on tiny weights, and on a loaded machine they wait for each other: 72 s instead of 2."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def painter(tmp_path_factory):
     folder = tiny_pipelines.save_sd15(tmp_path_factory.mktemp("sd15"), "epsilon")
     return DiffusersImageModel.load(str(folder), device="cpu")
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_sound_pipelines_pass(painter):
     assert failed(checks_image.checks(painter, "image")) == []
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_noise_of_its_own_for_each_picture_is_seen(painter, monkeypatch):
     from limbeck.models import renderer
 
@@ -84,6 +95,7 @@ def test_noise_of_its_own_for_each_picture_is_seen(painter, monkeypatch):
     assert any("noise is shared" in name for name in failed(checks_image.checks(painter, "image")))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_noise_that_depends_on_the_batch_is_seen(painter, monkeypatch):
     from limbeck.models import renderer
 
@@ -94,6 +106,7 @@ def test_noise_that_depends_on_the_batch_is_seen(painter, monkeypatch):
     assert "a pair alone and in a batch" in failed(checks_image.checks(painter, "image"))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_attention_that_isnt_shared_is_seen(painter, monkeypatch):
     from limbeck.models import shared_attention
 
