@@ -73,6 +73,8 @@ class Toy(Student):
     """A row whose loss isn't a number."""
     width: int = 8
     """Of the hidden layer."""
+    hooked: bool = False
+    """Whether a hook takes the hidden layer into the loss, as feature losses do."""
 
     def taught_by(self, work):
         return ToyTeacher({"weights": self.weights, "preprocessing": "p", "tokenizer": "t", "dtype": "float32"})
@@ -104,9 +106,15 @@ class Toy(Student):
         return {"fit": float(batch["labelled"].sum()), "copy": float(len(batch["x"]))}
 
     def losses(self, model, batch, phase, work):
+        from distill.trainer import bare
+
+        seen = []
+        hook = bare(model)[1].register_forward_hook(lambda module, inputs, output: seen.append(output))
         said = model(batch["x"])
+        hook.remove()
         each = (said - batch["y"]).square().squeeze(-1)
-        return {"fit": (each * batch["labelled"]).sum(), "copy": (said - batch["teacher"] / 2).square().sum()}
+        copy = (said - batch["teacher"] / 2).square().sum() + (seen[0].square().sum() if self.hooked else 0)
+        return {"fit": (each * batch["labelled"]).sum(), "copy": copy}
 
     def answer(self, predictor: Predictor, rows, work) -> Answers:
         return {"y": predictor.ask({"x": np.stack([features(row) for row in rows])})["y"][:, 0]}

@@ -59,11 +59,14 @@ def test_killed_at_random_a_training_ends_bit_equal(tmp_path):
     assert whole.report["trainings"][0]["values"] == again.report["trainings"][0]["values"]
 
 
-@pytest.mark.parametrize("micro", [3, 16])
-def test_two_processes_train_what_one_does(tmp_path, micro):
-    """torchrun, gloo, two processes on the CPU; rows, views, counts and gradients are those of one process."""
+@pytest.mark.parametrize(("micro", "hooked"), [(3, "false"), (16, "true")])
+def test_two_processes_train_what_one_does(tmp_path, micro, hooked):
+    """torchrun, gloo, two processes on the CPU; rows, views, counts and gradients are those of one process.
+
+    A hook on a layer is there under several processes, too: it is put on the model inside the wrapper.
+    """
     settings = f"steps = 12\nbatch_size = 16\nmicro_batch = {micro}\nlr = 1e-2\nevaluate_every = 12\nema = 0.9"
-    recipe = toy_student_recipe(tmp_path, train=settings, views="count = 2")
+    recipe = toy_student_recipe(tmp_path, train=settings, views="count = 2", student=f"hooked = {hooked}")
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
     two = [*launch, "limbeck", "distill", str(recipe), "-o", str(tmp_path / "two")]
     done = subprocess.run(two, env=ENVIRONMENT, capture_output=True, text=True)
