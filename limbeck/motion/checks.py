@@ -51,11 +51,12 @@ def measure_pair(row: Mapping[str, Any], pictures: Mapping[str, Tensor] | None =
     if spec.gains and spec.perturbation == ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)):
         stored = decode(row["magnified_frames"])[:, 1]
         frame_error = float(np.abs(stored - frames[2:].movedim(1, -1).clamp(0, 1).numpy() * 255).max())
-    without, with_flow = (_mismatch(scene, here, there, flow, inside) for flow in (0 * forward, forward))
+    calm = inside & _lands_inside(forward, ids[1])
+    without, with_flow = (_mismatch(scene, here, there, flow, calm) for flow in (0 * forward, forward))
     return {
         "flow_error_px": float(np.abs(forward - truth.flow[0].numpy()).max()),
         "frame_error": frame_error,
-        "consistency_px": _consistency_px(forward, backward, ids, inside),
+        "consistency_px": _consistency_px(forward, backward, calm),
         "zero_flow_ratio": without / max(with_flow, 1e-9) if without > _LEAST_CHANGE else None,
     }
 
@@ -66,6 +67,13 @@ def _inside_layers(ids: np.ndarray, reach: int = 7) -> np.ndarray:
     half = reach // 2
     same[:half], same[-half:], same[:, :half], same[:, -half:] = False, False, False, False
     return same
+
+
+def _lands_inside(flow: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Pixels that the flow takes to where no outline and no border of the next frame is near: soft edges mix layers."""
+    y, x = np.mgrid[: flow.shape[0], : flow.shape[1]].astype(np.float64)
+    at = [y + flow[..., 1], x + flow[..., 0]]
+    return map_coordinates(_inside_layers(ids).astype(float), at, order=1, mode="constant") > 0.999
 
 
 def _mismatch(scene: Scene, here: Shot, there: Shot, flow: np.ndarray, where: np.ndarray) -> float:
@@ -93,11 +101,10 @@ def scene_at(scene: Scene, shot: Shot, x: Tensor, y: Tensor) -> Tensor:
     return colour
 
 
-def _consistency_px(forward: np.ndarray, backward: np.ndarray, ids: np.ndarray, where: np.ndarray) -> float | None:
+def _consistency_px(forward: np.ndarray, backward: np.ndarray, where: np.ndarray) -> float | None:
     """Largest `|F(x) + B(x + F(x))|` off outlines, in both frames."""
     y, x = np.mgrid[: forward.shape[0], : forward.shape[1]].astype(np.float64)
     at = [y + forward[..., 1], x + forward[..., 0]]
     back = np.stack([map_coordinates(backward[..., axis], at, order=1, mode="nearest") for axis in (0, 1)], -1)
-    calm = map_coordinates(_inside_layers(ids[1]).astype(float), at, order=1, mode="constant") > 0.999
-    error = np.hypot(*np.moveaxis(forward + back, -1, 0))[where & calm]
+    error = np.hypot(*np.moveaxis(forward + back, -1, 0))[where]
     return float(error.max()) if error.size else None

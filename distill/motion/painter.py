@@ -1,0 +1,91 @@
+"""Training pairs painted at every step on the device that trains, from a bank of layers that stays there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.motion.pairs import spec_of
+from limbeck.errors import RequestError
+
+if TYPE_CHECKING:
+    import torch
+
+    from distill.dataset import Dataset
+
+
+class Painter:
+    """A bank of the training clips' layers.
+
+    Attributes:
+        at: position of a row in the dataset to its number in the bank.
+    """
+
+    def __init__(self, dataset: Dataset, device: str) -> None:
+        """Makes nothing yet."""
+        self._dataset, self._device, self._bank = dataset, device, None
+        self.at: dict[int, int] = {}
+
+    def prepare(self, positions: Sequence[int] | NDArray[np.int64]) -> None:
+        """Makes the layers of these clips, if they aren't those that are there.
+
+        Raises:
+            RequestError: a clip has more than two frames, or can't be rendered.
+        """
+        wanted = {int(position): n for n, position in enumerate(positions)}
+        if wanted == self.at:
+            return
+        import torch
+
+        from limbeck.motion.batch import Bank
+        from limbeck.motion.render import build_scene
+
+        scenes = []
+        for position in wanted:
+            row = self._dataset.row(position)
+            spec = spec_of(row)
+            if spec.frames != 2:
+                raise RequestError(
+                    f"row {row['id']} has {spec.frames} frames", expected="pairs, frames = 2", where="student.paint",
+                    remedy="build clips of two frames, or use paint = 'stored'",
+                )  # fmt: skip
+            try:
+                with torch.inference_mode():
+                    scenes.append(build_scene(spec))
+            except ValueError as error:
+                raise RequestError(f"row {row['id']}: {error}", where="student.paint") from error
+        self._bank, self.at = Bank.of(scenes, self._device), wanted
+
+    def paint(self, clips: torch.Tensor, seed: int, crop_px: int = 0) -> dict[str, Any]:
+        """A batch as `Motion.batch` has it, on the device.
+
+        Args:
+            clips: (B,) numbers of the bank.
+            seed: of noise, dither, gains and crops.
+            crop_px: side of the crops; 0 is the whole frame.
+        """
+        import torch
+
+        from limbeck.motion.training import training_batch
+
+        generator = torch.Generator(self._device).manual_seed(seed % 2**63)
+        rng = np.random.default_rng(seed)
+        with torch.no_grad():
+            painted = training_batch(self._bank, clips.tolist(), generator)
+        count, gains = painted["gain_total"].shape
+        rows = torch.arange(count, device=painted["gain_total"].device)
+        which = torch.from_numpy(rng.integers(gains, size=count)).to(rows.device)
+        height, width = painted["frames"].shape[-2:]
+        side = crop_px or min(height, width)
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        part = (..., slice(top, top + side), slice(left, left + side))
+        return {
+            "first": painted["frames"][:, 0][part],
+            "second": painted["frames"][:, 1][part],
+            "target": painted["magnified"][rows, which, 1][part],
+            "gain": painted["gain_total"][rows, which],
+            "labelled": torch.ones(count, dtype=torch.bool, device=rows.device),
+        }
