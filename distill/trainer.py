@@ -177,6 +177,21 @@ def accelerator(precision: str = "no", device: str = "auto") -> Accelerator:
     return Accelerator(mixed_precision=precision, cpu=device == "cpu")
 
 
+def train_mode(model: nn.Module) -> None:
+    """Training mode for what is trained; what is frozen stays in evaluation mode, its dropout and statistics too.
+
+    >>> model = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.BatchNorm1d(1).requires_grad_(False), nn.Dropout()))
+    >>> train_mode(model)
+    >>> [module.training for module in (model, model[0], model[1], model[1][1])]
+    [True, True, False, False]
+    """
+    model.train()
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
+
+
 class _Run:
     """A training under way."""
 
@@ -219,10 +234,14 @@ class _Run:
         world, rank = self.acc.num_processes, self.acc.process_index
         prepared = Prepared(self.lesson.batches, self.step, settings.steps, rank, world, settings.workers)
         stopped = self._out_of_patience()
-        self.model.train()
+        train_mode(self.model)
+        told = time.monotonic()
         for micro_batches in prepared if not stopped else ():
             self._step(micro_batches)
             self.step += 1
+            if self.watcher and time.monotonic() - told > 1:
+                told = time.monotonic()
+                self.watcher.advanced(self.name, self.step)
             last = self.step == settings.steps
             if looks := last or self.step % settings.evaluate_every == 0:
                 self._look()
@@ -324,9 +343,9 @@ class _Run:
                 self._save_best()
             else:
                 self.looks_since_best += 1
-        self.model.train()
+        train_mode(self.model)
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate(self, group: str = "dev") -> dict[str, float]:
         """Figures of the main process, the same in all."""
         from accelerate.utils import broadcast_object_list
 
@@ -335,7 +354,7 @@ class _Run:
             self.plain.eval()
             with torch.inference_mode():
                 found = [dict(self.lesson.evaluate(self.plain))]
-            self.log.write(self.step, found[0], "dev")
+            self.log.write(self.step, found[0], group)
         if self.acc.num_processes > 1:
             broadcast_object_list(found)
         return found[0]
@@ -348,7 +367,7 @@ class _Run:
         state = checkpoints.load(self.folder / checkpoints.BEST, self.acc.device)
         best, other = dict(self.best), {}
         if self.average is not None:
-            other = self._evaluate()
+            other = self._evaluate("dev of the last weights")
             name = self.lesson.metric.name
             if self.lesson.metric.beats(other[name], best["figures"][name]):
                 best, other, state = {"step": self.step, "kept": "last", "figures": other}, best["figures"], None

@@ -278,6 +278,16 @@ def test_frozen_weights_of_a_student_neither_change_nor_fill_checkpoints(tmp_pat
     assert {*torch.load(tmp_path / checkpoints.LAST, weights_only=True)["model"]} == {"3.weight", "3.bias"}
 
 
+def test_statistics_of_frozen_layers_stay(tmp_path):
+    """Batch norm of a frozen part would otherwise learn the student's data. Oracle: its state before."""
+    own = lesson()
+    model = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(5), nn.Linear(6, 1))
+    model[1].requires_grad_(False)
+    before = state(model[1])
+    train(replace(own, model=model), SETTINGS, tmp_path, device="cpu")
+    assert same(before, state(model[1]))
+
+
 def test_lora_trains_its_matrices_alone_and_is_merged(tmp_path):
     """Oracle: the merged layer is W + alpha / rank * B A, and everything else is untouched."""
     from distill.adapters import adapted, merged
