@@ -78,7 +78,9 @@ def main(say: Callable[[str], None] = print) -> None:
         owners = [parents[c["id"].rsplit("/", 1)[0]] for c in children]
         sides = [as_pixels([Image.open(BytesIO(c[side])) for c in children])
                  for side in ("original_image", "edited_image")]  # fmt: skip
-        verdicts = judge(*map(reader.read, sides), [o["original_prompt"] for o in owners], [o["edit_prompt"] for o in owners])
+        verdicts = judge(
+            *map(reader.read, sides), [o["original_prompt"] for o in owners], [o["edit_prompt"] for o in owners]
+        )
         right, types = verdicts.right, np.array([o["edit_type"] for o in owners])
         row = {
             "steps": steps, "pairs": len(children), "cpu_s_a_pair": round(clock.cpu_s / clock.pairs, 3),

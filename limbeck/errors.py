@@ -148,7 +148,9 @@ class MissingExtra(RequestError):
     def __init__(self, package: str, *, extra: str = "", where: str = "") -> None:
         self.package, self.extra = package, extra
         super().__init__(
-            f"the package '{package}' is not installed", where=where, remedy=f"run: pip install 'limbeck[{extra}]'" if extra else f"run: pip install {package}"
+            f"the package '{package}' is not installed",
+            where=where,
+            remedy=f"run: pip install 'limbeck[{extra}]'" if extra else f"run: pip install {package}",
         )
 
 

@@ -187,8 +187,16 @@ def test_an_uncut_student_says_what_its_teacher_says(place, tmp_path):
 
 def test_at_both_scales_one_a_single_pass_is_the_guided_teacher(place, tmp_path):
     """s_T = s_I = 1 is e(I,T) itself: the loss begins at zero. At 7.5 and 1.5 it doesn't."""
-    one, *_ = losses(place, tmp_path / "a", "guide", "student.guidance_scale=1.0", "student.image_guidance_scale=1.0")
+    one, batch, *_ = losses(
+        place,
+        tmp_path / "a",
+        "guide",
+        "student.guidance_scale=1.0",
+        "student.image_guidance_scale=1.0",
+        "student.dropout=0.33",
+    )
     more, *_ = losses(place, tmp_path / "b", "guide")
+    assert bool(batch["source"].flatten(1).any(1).all()), "nothing is left out when guidance is learnt"
     assert {*one} == {"guide"}
     assert float(one["guide"]) == 0
     assert float(more["guide"]) > 1e-6

@@ -85,7 +85,7 @@ def test_masks_are_the_forward_passs_own_at_the_pictures_size(folders):
 def test_what_is_no_detector_is_refused(folders, tmp_path):
     clip = tiny_clip(tmp_path / "clip")
     for folder, role in ((clip, "detect"), (clip, "segment"), (folders[1], "detect"), (folders[0], "segment")):
-        with pytest.raises(ModelNotFound, match="architecture|plays the role"):
+        with pytest.raises(ModelNotFound, match=r"architecture|plays the role"):
             models.load(ModelSpec(id=str(folder)), role)
     with pytest.raises(ModelNotFound, match="plays the role score"):
         models.load(ModelSpec(id="mini:clip"), "detect")

@@ -318,6 +318,27 @@ class FastEditor(EditingStudent):
         parts = self._teacher_parts(work).to(work.device)
         return editor(EditingNetwork(parts.unet, parts.text, parts.with_(asked=self.teacher_asked(work))))
 
+    def baselines(self, rows: Sequence[dict[str, Any]], work: Work) -> dict[str, Answers]:
+        """The dataset's own edits, none at all, and what can be had without training: fewer passes, fewer blocks."""
+        from distill.editing import curves
+        from distill.editing.network import EditingNetwork
+        from distill.editing.parts import editor
+        from limbeck.models.edit_diffusers import Asked
+
+        found, asked = super().baselines(rows, work), Asked(self.steps, 1.0, 1.0)
+        parts = self._teacher_parts(work)
+        ways = {f"teacher, {self.steps} steps of one pass": self.teaching_editor(work)}
+        if self.cut != Cut():
+            from distill.editing.pruning import pruned
+
+            unet = pruned(parts.unet, self.cut).eval().to(work.device)
+            ways["the same, cut and not trained"] = editor(EditingNetwork(unet, parts.text, parts))
+        for name, model in ways.items():
+            evaluations = np.full(len(rows), float(model.evaluations(asked)))
+            edits = curves.edited(model, rows, self.side(work), asked)
+            found[name] = {judging.EDITED: edits, judging.EVALUATIONS: evaluations}
+        return found
+
     def compared(self, folder: Path, work: Work) -> dict[str, Any]:
         """Teacher and student."""
         return {"teacher": self.teaching_editor(work), **super().compared(folder, work)}
