@@ -4,7 +4,7 @@
 
 Random weights and random batches take the same time as real ones. Every line is one architecture of the full-size
 recipes: caching an encoder's teacher, and training steps (forward, backward, AdamW, EMA) of encoder, editor, guidance
-distillation of the editor, and VLM. Model FLOPs are counted once by torch's counter, in the forward and backward pass.
+distillation of the editor, VLM, and motion magnifier. Model FLOPs are counted once by torch's counter, in the forward and backward pass.
 """
 
 from __future__ import annotations
@@ -116,12 +116,23 @@ def vlm(batch: int) -> tuple[nn.Module, Step]:
     return model, lambda: model(input_ids=ids, pixel_values=pictures, labels=labels).loss
 
 
+def magnifier(batch: int) -> tuple[nn.Module, Step]:
+    """The motion magnifier of recipes/distill-motion-full.toml, on crops of 256 px."""
+    from limbeck.motion.magnifier import Magnifier, MagnifierConfig
+
+    student = Magnifier(MagnifierConfig(rings=(1, 3, 8), bound_px=30.0))
+    first, second, target = (torch.rand(batch, 3, 256, 256) for _ in range(3))
+    gain = 1 + 50 * torch.rand(batch)
+    return student, lambda: F.l1_loss(student(first, second, gain).float(), target)
+
+
 CASES: dict[str, tuple[Callable[[int], tuple[nn.Module, Step]], int]] = {
     "teacher cache, CLIP ViT-L/14": (teacher_cache, 256),
     "encoder, ViT-S/16": (encoder, 512),
     "editor, SD 1.5 at 256 px": (editor, 64),
     "guidance distillation, SD 1.5 at 256 px": (guidance, 48),
     "VLM, SigLIP-B/16 and 360M": (vlm, 32),
+    "motion magnifier, 256 px": (magnifier, 16),
 }
 
 
