@@ -44,9 +44,10 @@ _SMOOTH, _SLOPE = smoothing()  # made here: a tensor made while a model is expor
 def correlate(frames: Tensor, along_x: Tensor, along_y: Tensor) -> Tensor:
     """Separable filter of odd lengths, the same for every channel, borders repeated; (B, C, H, W) to the same."""
     rx, ry = len(along_x) // 2, len(along_y) // 2
-    each = F.pad(frames.flatten(0, 1)[:, None], (rx, rx, ry, ry), mode="replicate")
-    rows = F.conv2d(each, along_x.to(frames).reshape(1, 1, 1, -1))
-    return F.conv2d(rows, along_y.to(frames).reshape(1, 1, -1, 1)).reshape(frames.shape)
+    channels = frames.shape[1]
+    wide = F.pad(frames, (rx, rx, ry, ry), mode="replicate")
+    rows = F.conv2d(wide, along_x.to(frames).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(rows, along_y.to(frames)[:, None].expand(channels, 1, -1, 1), groups=channels)
 
 
 def local_shifts(first: Tensor, second: Tensor, windows: Sequence[int], cell_px: int = 4) -> tuple[Tensor, Tensor]:
