@@ -11,6 +11,7 @@ row has changed though its id hasn't.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,7 +130,7 @@ def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = Non
     for part, want in ((part, want) for part in getattr(reader, "parts", (reader,)) for want in wanted):
         if want.name not in part.have:
             raise RequestError(
-                f"{part.lineage.name} has no column {want.name!r}, which the student {recipe.student.name!r} reads"
+                f"{part.named} has no column {want.name!r}, which the student {recipe.student.name!r} reads"
                 + (f"; its rows are {part.lineage.record}" if part.lineage.record else ""),
                 expected=f"rows with {', '.join(f.name for f in wanted)}",
                 where=f"source.{recipe.source.kind}",
@@ -177,11 +178,16 @@ def _write(path: Path, reader: _Built | _Several | _Sourced, fields: list[pa.Fie
                     watcher.advanced("rows", done)
         if waiting:
             flush()
+    lost = ", ".join(f"{reason} {n}" for reason, n in getattr(reader, "lost", Counter()).most_common())
     if not done:
-        raise SourceError("there are no rows", where=reader.lineage.name)
+        raise SourceError(
+            f"there are no rows that can be used ({lost})" if lost else "there are no rows", where=reader.lineage.name
+        )
     if watcher:
         watcher.advanced("rows", done)
         watcher.finished("rows")
+        if lost:
+            watcher.note(f"{sum(reader.lost.values()):,} rows of {reader.lineage.name} can't be used: {lost}")
     aside.replace(path)
 
 
@@ -223,6 +229,7 @@ class _Built:
         self.lineage = Lineage(
             dataset.name, dataset.record, dataset.license, made, tuple(dict.fromkeys(filters)), build.recipe.digest()
         )
+        self.named = f"the build {dataset.name!r}"
         # what a build published is named by its files: a refilter writes them anew
         self.key = [
             [f.name, f.stat().st_size, f.stat().st_mtime_ns] for s in self._published.splits.values() for f in s
@@ -304,6 +311,8 @@ class _Sourced:
         known = source.storybook.get("rows") if source.storybook is not None else source.limit
         self.count = known if isinstance(known, int) else None
         self.lineage = Lineage(f"the {source.kind} source", license="cc0-1.0" if source.storybook is not None else "")
+        self.named = self.lineage.name
+        self.lost: Counter[str] = Counter()  # by reason
         self.key = ["source", source.model_dump(mode="json"), recipe.distill.seed, str(recipe.folder)]
 
     def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -312,6 +321,7 @@ class _Sourced:
 
         for row in sources.rows(self._recipe.source, self._recipe.folder, self._recipe.distill.seed):
             if isinstance(row, Drop):
+                self.lost[row.reason] += 1
                 continue
             if self._draws and "image" in names:
                 row["image"] = _drawn(row["scene"])

@@ -35,6 +35,7 @@ from distill.student import Scores, sensible_arms, terms_for
 from distill.work import Work
 from limbeck import __version__
 from limbeck.errors import BuildNotFound, RequestError
+from limbeck.models.quiet import without_bars
 from limbeck.store import write_file
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "onnx", "onnxruntime", "numpy", "pyarrow")
@@ -77,6 +78,7 @@ class Distilled:
     trainings: list[Training] = field(default_factory=list)
 
 
+@without_bars()
 def distill(
     recipe: str | Path | DistillRecipe,
     out: str | Path | None = None,

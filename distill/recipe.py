@@ -156,7 +156,7 @@ class TrainTable(BaseModel):
     steps: Annotated[int, Gt(0)] = 1000
     batch_size: Annotated[int, Gt(0)] = 128
     micro_batch: Annotated[int, Gt(0)] | None = None
-    lr: Annotated[float, Gt(0)] = 1e-3
+    lr: Annotated[float, Gt(0), Le(100)] = 1e-3
     warmup: Annotated[int, Ge(0)] = 100
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: Annotated[float, Ge(0)] = 0.05

@@ -111,9 +111,10 @@ class LossNotFinite(WorkError):
 
     def __init__(self, step: int, ids: list[str], what: str, checkpoint: Path) -> None:
         self.step, self.ids = step, ids
-        good = f"{checkpoint} is the last good checkpoint" if checkpoint.is_file() else "there is no checkpoint before"
+        good = f"the last good checkpoint is {checkpoint}" if checkpoint.is_file() else "there is no checkpoint before"
+        more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
         super().__init__(
-            f"{what} at step {step}, rows {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}",
+            f"{what} at step {step}, rows {', '.join(ids[:8])}{more}",
             where=str(checkpoint.parent),
             remedy=f"{good}; look at these rows, or lower train.lr",
         )

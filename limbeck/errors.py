@@ -206,6 +206,16 @@ class ContractError(Exception):
     """A stage broke its contract: a programming error, which propagates with its traceback."""
 
 
+def one_line(error: BaseException | str, most: int = 300) -> str:
+    """A library's words on one line, at most so many characters.
+
+    >>> one_line(ValueError("it takes one of:\\n  (1) this,\\n  (2) that"))
+    'it takes one of: (1) this, (2) that'
+    """
+    words = " ".join(str(error).split())
+    return words if len(words) <= most else f"{words[: most - 3]}..."
+
+
 _MOST = 40
 """Names that a hint lists."""
 

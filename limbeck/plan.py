@@ -109,6 +109,7 @@ def make_plan(recipe: Recipe, out: str | Path, *, limit: int | None = None) -> P
         UnsafeWeights: one has pickled weights only.
         SourceError: the source can't be read.
         DiskFull: there is no room.
+        RequestError: nobody may write to the folder.
     """
     out = Path(out)
     if out.exists() and (

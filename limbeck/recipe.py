@@ -18,6 +18,7 @@ import orjson
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from limbeck.errors import did_you_mean
 from limbeck.models.spec import ModelSpec
 from limbeck.records import RECORDS, Record
 from limbeck.schema import StageTable
@@ -67,6 +68,13 @@ class DatasetTable(BaseModel):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name):
             raise ValueError("expected at most 96 letters, digits, '.', '_' and '-', a letter or digit first")
         return name
+
+    @field_validator("record")
+    @classmethod
+    def _known(cls, record: str) -> str:
+        if record not in RECORDS:
+            raise ValueError(f"no record of that name; {did_you_mean(record, RECORDS)}")
+        return record
 
     @field_validator("splits")
     @classmethod

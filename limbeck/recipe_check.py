@@ -50,17 +50,14 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str, again: bool
     specs = model_specs(tables.get("models", {}), problems)
     stages = _stages(tables.get("stages", []), None if again else specs, folder, problems)
     dataset, source = parts.get("dataset"), parts.get("source")
-    if dataset and dataset.record not in RECORDS:
-        problems.append(
-            Problem("dataset.record", f"no record {dataset.record!r}", did_you_mean(dataset.record, RECORDS))
-        )
     if source and not again:
         try:
             fields = sources.fields(source, folder)
         except LimbeckError as error:
-            problems.append(Problem(f"source.{source.kind}", str(error)))
+            key = f"source.{source.kind}"
+            problems.append(Problem(key, str(error).removeprefix(f"{key}: ")))
         else:
-            if dataset and dataset.record in RECORDS and None not in stages:
+            if dataset and None not in stages:
                 problems += schema.check(fields, stages, RECORDS[dataset.record])
     if problems:
         raise RecipeError(problems, origin)

@@ -12,7 +12,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limbeck.errors import BuildNotFound, DiskFull
+from limbeck.errors import BuildNotFound, DiskFull, RequestError
 from limbeck.records import is_image, is_images
 
 ROW_GROUP_ROWS = 100
 """Rows of a row group: the Hub's viewer reads whole groups, and pictures are heavy."""
+_NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
 def part_name(part: int) -> str:
@@ -50,9 +51,9 @@ def write_part(folder: Path, part: int, table: pa.Table, manifest: dict[str, Any
     """
     data = parquet_bytes(table)
     manifest = manifest | {"rows": table.num_rows, "content": hashlib.blake2b(data, digest_size=16).hexdigest()}
-    folder.mkdir(parents=True, exist_ok=True)
     manifest_path = folder / f"{part_name(part)}.json"
     with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
         manifest_path.unlink(missing_ok=True)  # an old manifest must not vouch for new rows
         write_file(folder / f"{part_name(part)}.parquet", data)
         write_file(manifest_path, orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
@@ -139,17 +140,24 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes aside, syncs, renames, syncs the folder; a reader sees the old file or the whole new one."""
+    """Writes aside, syncs, renames, syncs the folder; a reader sees the old file or the whole new one.
+
+    Raises:
+        DiskFull: there is no room; the old file stays.
+        RequestError: nobody may write there.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
+    with disk_errors(path.parent):
+        try:
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
     sync_folder(path.parent)
 
 
@@ -167,13 +175,25 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turns "no space left" into `DiskFull`."""
+    """Turns the disk's own refusals into one clear error each; anything else goes on as it is.
+
+    Raises:
+        DiskFull: no space left, a quota, or a limit on the size of files.
+        RequestError: nobody may write there, or it can't be a folder.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
+            limited = error.errno == errno.EFBIG
             raise DiskFull(
-                "the disk is full", where=str(folder),
-                remedy="free some space and run the same command again: it resumes, and nothing half-written counts",
+                "a file grew over the size that is allowed here" if limited else "the disk is full", where=str(folder),
+                remedy=("raise the limit (`ulimit -f`)" if limited else "free some space")
+                + " and run the same command again: it resumes, and nothing half-written counts",
+            ) from error  # fmt: skip
+        if error.errno in _NOT_WRITABLE:
+            raise RequestError(
+                f"can't be written: {error.strerror}", where=str(folder),
+                remedy="name a folder that you may write to, with --out for instance",
             ) from error  # fmt: skip
         raise

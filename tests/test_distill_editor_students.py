@@ -22,7 +22,8 @@ from PIL import Image
 from distill import batches
 from distill import recipe as recipes
 from distill.arm_names import ARMS
-from distill.distilling import _taught, _work, distill
+from distill.distilling import _taught, _work, distill, opened
+from distill.editing.editing_student import alphas_of
 from distill.progress import Watcher
 from distill.testing import check_student, model_state
 from limbeck.errors import RequestError
@@ -152,6 +153,19 @@ def test_what_is_measured_is_what_the_stock_pipeline_does(edited):
     found = pipe("make it red", image=Image.fromarray(pixels[0]), latents=standard_normal([5], 0, (4, 8, 8)),
                  num_inference_steps=2, guidance_scale=7.5, image_guidance_scale=1.5, output_type="np").images  # fmt: skip
     assert np.abs((found * 255).round() - plain).max() <= 1
+
+
+def test_a_noisier_schedule_is_learnt_and_saved(place, tmp_path):
+    """Oracle: diffusers' own scheduler with that beta; the saved pipeline edits by what was trained."""
+    checked = recipes.load(
+        "recipes/distill-editor-sd15.toml", sets=sets(place, "painter", [*EDITOR, "student.beta_end=0.03"])
+    )
+    work = opened(checked, tmp_path, "cpu")
+    painter = diffusers.DDIMScheduler.from_pretrained(place / "painter", subfolder="scheduler")
+    wanted = diffusers.DDIMScheduler.from_config(painter.config, beta_end=0.03).alphas_cumprod
+    assert torch.equal(alphas_of(work), wanted)
+    assert torch.equal(work.student.build(work).parts.scheduler.alphas_cumprod, wanted)
+    assert wanted[-1] < painter.alphas_cumprod[-1] / 10
 
 
 @pytest.mark.parametrize("which", ["editor", "fast"])

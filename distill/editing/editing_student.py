@@ -53,6 +53,10 @@ class EditingStudent(Student):
     def taught_by(self, work: Work) -> LatentTeacher:
         """Latents of both pictures."""
 
+    def schedule(self, work: Work) -> Sequence[float]:
+        """Cumulative signal shares at each training time; the teacher's own."""
+        return work.cache.facts["alphas_cumprod"]
+
     def shared_problems(self, work: Work) -> list[str]:
         """A judge who can't do what `measure` says.
 
@@ -194,6 +198,6 @@ def alphas_of(work: Work) -> torch.Tensor:
     import torch
 
     if "alphas" not in work.memo:
-        shares = torch.tensor(work.cache.facts["alphas_cumprod"], dtype=torch.float64)
+        shares = torch.tensor(work.student.schedule(work), dtype=torch.float64)
         work.memo["alphas"] = shares.float().to(work.device)
     return work.memo["alphas"]

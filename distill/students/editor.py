@@ -9,11 +9,11 @@ scales say how much each counts. What is saved is a stock `StableDiffusionInstru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from distill.editing import conditioning
 from distill.editing.editing_student import EditingStudent, alphas_of
@@ -22,6 +22,7 @@ from limbeck.stage import ModelRole, settings
 
 if TYPE_CHECKING:
     import torch
+    from diffusers import DDIMScheduler
     from torch import nn
 
     from distill.editing.latents import LatentTeacher
@@ -53,6 +54,9 @@ class Editor(EditingStudent):
     tokenizer cuts them into pieces; they can be learnt only with `train_text`."""
     balance: bool = False
     """Trains the source's weights in the units of scaled latents; for autoencoders whose scaling factor is far above 1."""
+    beta_end: Annotated[float, Gt(0), Lt(1)] | None = None
+    """Last beta of the noise schedule, the painter's own by default. What an edit becomes is decided where noise is louder
+    than the picture; an autoencoder whose scaled latents are louder than they should be (1) needs more noise for that."""
     steps: Annotated[int, Gt(0)] = 20
     """Denoising steps of an edit (DDIM)."""
     guidance_scale: Annotated[float, Ge(0)] = 7.5
@@ -85,8 +89,6 @@ class Editor(EditingStudent):
 
     def build(self, work: Work) -> nn.Module:
         """The painter's U-Net with source channels, and its text encoder."""
-        from diffusers import DDIMScheduler
-
         from distill.editing import network, words
         from distill.editing.parts import load_parts
         from limbeck.models.edit_diffusers import Asked
@@ -100,9 +102,7 @@ class Editor(EditingStudent):
         if new := words.unknown_words(painter.tokenizer, told, self.new_words) if self.new_words else []:
             words.add_words(painter.tokenizer, painter.text, new)
         parts = painter.with_(
-            scheduler=DDIMScheduler.from_config(
-                painter.scheduler.config, timestep_spacing="trailing", set_alpha_to_one=True, clip_sample=False
-            ),
+            scheduler=self._scheduler(painter.scheduler.config),
             asked=Asked(self.steps, self.guidance_scale, self.image_guidance_scale),
             words=None if painter.words is None else frozenset(words.words_of(told)),
             unet=None,
@@ -114,6 +114,9 @@ class Editor(EditingStudent):
 
     def begin(self, model: nn.Module, phase: str, work: Work) -> None:
         """All of the U-Net is trained; the text encoder as the settings say."""
+        from distill.editing.network import ready_for
+
+        ready_for(work.device, model.unet)
         model.unet.requires_grad_(True)
         model.text.requires_grad_(self.train_text)
 
@@ -149,7 +152,28 @@ class Editor(EditingStudent):
             f"guidance_scale={self.guidance_scale:g}, image_guidance_scale={self.image_guidance_scale:g}).images[0]"
         )
 
+    def schedule(self, work: Work) -> Sequence[float]:
+        """The painter's, or one with more noise."""
+        if self.beta_end is None:
+            return super().schedule(work)
+        from diffusers import DDIMScheduler
+
+        from limbeck import models
+
+        spec = work.spec("painter")
+        place = models.located(spec, work.recipe.folder)
+        config = DDIMScheduler.load_config(place, subfolder="scheduler", revision=spec.revision)
+        return [float(share) for share in self._scheduler(config).alphas_cumprod.double()]
+
     # --- what is shared by the methods above
+
+    def _scheduler(self, config: Mapping[str, Any]) -> DDIMScheduler:
+        """Of an edit: from noise alone to the picture itself."""
+        from diffusers import DDIMScheduler
+
+        more = {} if self.beta_end is None else {"beta_end": self.beta_end, "trained_betas": None}
+        settings = {**config, "timestep_spacing": "trailing", "set_alpha_to_one": True, "clip_sample": False, **more}
+        return DDIMScheduler.from_config(settings)
 
     def _instructions(self, work: Work) -> list[str]:
         """Of the training rows, whatever their label's budget: words alone are learnt from them here."""

@@ -186,6 +186,9 @@ class FastEditor(EditingStudent):
 
     def begin(self, model: nn.Module, phase: str, work: Work) -> None:
         """The U-Net alone is trained; the teacher is at hand where this arm may hear it."""
+        from distill.editing.network import ready_for
+
+        ready_for(work.device, model.unet)
         model.text.requires_grad_(False)
         model.unet.requires_grad_(True)
         model.parts = model.parts.with_(**self._asked(work, phase))
@@ -398,11 +401,12 @@ class FastEditor(EditingStudent):
         import torch
 
         from distill.editing.editor_teacher import EditorTeacher
-        from distill.editing.network import EditingNetwork
+        from distill.editing.network import EditingNetwork, ready_for
 
         if "teacher" not in work.memo:
             parts = self._teacher_parts(work)
             network = EditingNetwork(parts.unet, None, parts)
+            ready_for(work.device, parts.unet)
             empty = torch.from_numpy(work.cache.states([""]).astype(np.float32))
             work.memo["teacher"] = EditorTeacher(network, empty).to(work.device)
         return work.memo["teacher"]

@@ -182,6 +182,8 @@ class VLM(Student):
         from distill.vlm import joined
 
         joined.trained(model, ("projector",) if phase == "align" else ("projector", "language"))
+        if work.device == "cpu":  # the fused kernel's backward pass in bfloat16 takes longer there than all else
+            model.set_attn_implementation("eager")
 
     def takes(self, row: dict[str, Any], phase: str) -> bool:
         """Rows with few enough pictures; to align, those of `align_on` that have one."""

@@ -28,8 +28,9 @@ from transformers import (
 )
 
 from distill.vlm.words import IMAGE, Words
-from limbeck.errors import ModelNotFound
+from limbeck.errors import ModelNotFound, one_line
 from limbeck.models.preprocess import Preprocess
+from limbeck.models.quiet import quiet
 from limbeck.models.weights import require_safetensors
 
 if TYPE_CHECKING:
@@ -240,26 +241,20 @@ def speaks_anew(model: nn.Module) -> bool:
 
 def _loaded(kind: Any, place: str, revision: str | None) -> PreTrainedModel:
     import torch
-    from transformers.utils import logging
 
     require_safetensors(place, revision)
-    shown = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        model, report = kind.from_pretrained(
-            place,
-            revision=revision,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        with quiet():
+            model, report = kind.from_pretrained(
+                place,
+                revision=revision,
+                dtype=torch.float32,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelNotFound(f"doesn't load: {error}", where=f"model {place}") from error
-    finally:
-        logging.set_verbosity(shown)
-        logging.enable_progress_bar()
+        raise ModelNotFound(f"doesn't load: {one_line(error)}", where=f"model {place}") from error
     if report["missing_keys"]:  # transformers would fill them with random numbers and go on
         raise ModelNotFound(
             f"weights are missing: {', '.join(sorted(report['missing_keys'])[:3])}", where=f"model {place}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import time
@@ -40,6 +41,8 @@ _FATAL = {
 }
 _MOST_BYTES = 16 * 2**20
 """Of an answer: 100 times what the longest have."""
+_LONG_S = 10.0
+"""Waits from this on are told."""
 _OPTIONAL = ("response_format", "max_tokens", "temperature", "seed")
 _UNKNOWN_PARAMETER = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "not allowed", "extra")
 
@@ -89,6 +92,7 @@ class EndpointChat:
         self._answered = self._refused = 0
         self._limited: deque[bool] = deque(maxlen=32)
         self._resume_at = 0.0
+        self._told = -math.inf
         self._fatal: LimbeckError | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -145,6 +149,7 @@ class EndpointChat:
                 wait, why = self._wait_after(error, tried), error
             if tried >= self.tries or (not self._answered and tried >= 4 and not _is_limited(why)):
                 raise self._given_up(why, tried, time.monotonic() - begun) from why
+            self._tell_of_waiting(why, wait)
             await asyncio.sleep(wait)
 
     async def _ask(self, messages: list[dict[str, Any]], wanted: dict[str, Any]) -> Any:
@@ -249,13 +254,15 @@ class EndpointChat:
             code = 402
         if code in _FATAL:
             remedy = f"set the environment variable {self.api_key_env} to a key that is valid there"
+            if code == 402:
+                remedy = f"add credit to the account of the key in {self.api_key_env}, or use another key"
             if code == 404:
                 remedy = f"check `model` and `base_url`; GET {self.base_url}/models lists what is served"
             self._fatal = EndpointRefused(f"{_FATAL[code]} (HTTP {code})", where=self._where(), remedy=remedy)
             raise self._fatal from error
         if code < 500 and code not in _RETRIED:
             self._refused += 1
-            what = f"HTTP {code}: {error.message[:200]}"
+            what = f"HTTP {code}: {_told(error)}"
             if not self._answered and self._refused >= 8:
                 what += f" (so were the first {self._refused} requests; none was answered)"
                 self._fatal = EndpointRefused(what, where=self._where())
@@ -272,10 +279,21 @@ class EndpointChat:
     def _backoff(tried: int) -> float:
         return min(30.0, 0.1 * 2.5 ** (tried - 1)) * random.uniform(0.75, 1.25)
 
+    def _tell_of_waiting(self, why: Exception, wait: float) -> None:
+        """A line now and then while rows wait long, so that waiting can be told from hanging."""
+        if wait >= _LONG_S and time.monotonic() >= self._told + wait:
+            self._told = time.monotonic()
+            log.warning("%s got %s; trying again in %.0f s", self._where(), self._said(why), wait)
+
+    def _said(self, error: Exception) -> str:
+        """What came in an answer's place, in a few words."""
+        if isinstance(error, openai.APIStatusError):
+            return f"HTTP {error.status_code}: {_told(error)}"
+        return self._unanswered(error)
+
     def _given_up(self, error: Exception, tried: int, seconds: float) -> LimbeckError:
         status = error.status_code if isinstance(error, openai.APIStatusError) else None
-        last = f"HTTP {status}: {error.message[:200]}" if status else self._unanswered(error)
-        what = f"no answer in {tried} tries over {seconds:.0f} s; the last got {last}"
+        what = f"no answer in {tried} tries over {seconds:.0f} s; the last got {self._said(error)}"
         if self._answered:
             return EndpointError(what, status=status, where=self._where())
         remedy = "check that the server is running and that `base_url` is right"
@@ -351,6 +369,11 @@ async def _closed_with_the_loop(client: openai.AsyncOpenAI) -> AsyncGenerator[No
         yield
     finally:
         await client.close()
+
+
+def _told(error: openai.APIStatusError) -> str:
+    """A server's own words, without what the client puts before them."""
+    return " ".join(error.message.removeprefix(f"Error code: {error.status_code} - ").split())[:200]
 
 
 def _is_limited(error: openai.APIError) -> bool:

@@ -28,9 +28,9 @@ from transformers import (
     LogitsProcessorList,
 )
 from transformers.utils import cached_file
-from transformers.utils import logging as transformers_logging
 
-from limbeck.errors import ModelError, ModelNotFound
+from limbeck.errors import ModelError, ModelNotFound, one_line
+from limbeck.models.quiet import quiet
 from limbeck.models.roles import ChatAnswer, Usage
 from limbeck.models.seeded_tokens import SeededSampling
 from limbeck.models.weights import require_safetensors, weights_name
@@ -102,15 +102,14 @@ class TransformersChat:
         hub = {"revision": revision, "trust_remote_code": False}
         wanted = "an image-text-to-text model" if sees else "a causal language model"
         try:
-            reader = (AutoProcessor if sees else AutoTokenizer).from_pretrained(self.name, **hub)
-            transformers_logging.disable_progress_bar()
-            self._model, loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
-                self.name, dtype=dtype, use_safetensors=True, output_loading_info=True, **hub
-            )
+            with quiet():
+                reader = (AutoProcessor if sees else AutoTokenizer).from_pretrained(self.name, **hub)
+                self._model, loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
+                    self.name, dtype=dtype, use_safetensors=True, output_loading_info=True, **hub
+                )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelNotFound(f"doesn't load: {error}", expected=wanted, where=f"model {self.name!r}") from error
-        finally:
-            transformers_logging.enable_progress_bar()
+            found = f"doesn't load: {one_line(error)}"
+            raise ModelNotFound(found, expected=wanted, where=f"model {self.name!r}") from error
         if missing := sorted(loaded["missing_keys"]):  # transformers would fill them with random numbers and go on
             raise ModelNotFound(
                 f"weights are missing: {', '.join(missing[:3])}", expected=wanted, where=f"model {self.name!r}"

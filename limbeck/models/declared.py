@@ -15,6 +15,10 @@ ROLES: dict[str, Role] = {
     **dict.fromkeys(("sam2", "sam2_video"), "segment"),
 }
 """`model_type` of a config to the role that such a model plays: the backends' own tables, as a test asserts."""
+_OTHER_TASKS = (
+    "Classification", "Detection", "Segmentation", "DepthEstimation", "QuestionAnswering", "ForMaskedLM", "ForCTC",
+)  # fmt: skip
+"""Ends of the names of classes that no backend loads, whatever their `model_type`."""
 _WRITERS = ("ForCausalLM", "ForConditionalGeneration", "ForImageTextToText")
 
 
@@ -26,6 +30,8 @@ def other_role(folder: Path, role: Role) -> str | None:
         role: what a stage asks of it.
     """
     what, plays = declared(folder)
+    if plays is None and what.endswith(_OTHER_TASKS):
+        return f"{folder} holds {what}, which plays no role here; the stage needs {role}"
     if plays is None or plays == role:
         return None
     return f"{folder} holds {what}, which plays the role {plays}; the stage needs {role}"

@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from limbeck.errors import ModelNotFound, SettingError
+from limbeck.errors import ModelNotFound, SettingError, one_line
 from limbeck.models.roles import Found
 from limbeck.models.score_transformers import _device
 from limbeck.models.weights import require_safetensors, weights_name
@@ -81,7 +81,7 @@ class TransformersDetect:
             self._tokenizer = AutoTokenizer.from_pretrained(self.name, **hub)
             self._pixels = GroundingDinoImageProcessorPil.from_pretrained(self.name, revision=revision)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelNotFound(f"transformers could not load it: {error}", where=self.name) from error
+            raise ModelNotFound(f"transformers could not load it: {one_line(error)}", where=self.name) from error
         self.device = _device(device)
         self._model.to(self.device).eval().requires_grad_(False)
         self.max_tokens: int = config.max_text_len

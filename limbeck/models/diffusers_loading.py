@@ -14,7 +14,7 @@ import diffusers
 import torch
 import transformers
 
-from limbeck.errors import ModelNotFound, SettingError
+from limbeck.errors import ModelNotFound, SettingError, one_line
 from limbeck.models.weights import require_safetensors, weights_name
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline")
@@ -101,7 +101,7 @@ def load_pipeline(
             )
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelNotFound(
-                f"diffusers could not load this {pipeline_class.__name__}: {error}", where=folder_or_id
+                f"diffusers could not load this {pipeline_class.__name__}: {one_line(error)}", where=folder_or_id
             ) from error
     pipe.set_progress_bar_config(disable=True)
     _place(pipe, torch_device, offload)
@@ -181,7 +181,7 @@ def _forces_upcast(folder: Path) -> bool:
 def silence() -> Iterator[None]:
     """Keeps the libraries' loading bars and import notices off the terminal; their errors still come as exceptions."""
     libraries = (diffusers.utils.logging, transformers.utils.logging)
-    before = [library.get_verbosity() for library in libraries]
+    before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
     for library in libraries:
         library.set_verbosity_error()
         library.disable_progress_bar()
@@ -190,9 +190,10 @@ def silence() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        for library, verbosity in zip(libraries, before, strict=True):
+        for library, verbosity, bars in before:
             library.set_verbosity(verbosity)
-            library.enable_progress_bar()
+            if bars:
+                library.enable_progress_bar()
 
 
 def _place(pipe: diffusers.DiffusionPipeline, device: torch.device, offload: Offload) -> None:

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from limbeck.errors import MissingExtra, ModelNotFound, SettingError
+from limbeck.errors import MissingExtra, ModelNotFound, SettingError, one_line
 from limbeck.models.preprocess import Preprocess, Resize
 from limbeck.models.weights import require_safetensors, weights_name
 
@@ -112,7 +112,7 @@ class TransformersScore:
         except SettingError:
             raise
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelNotFound(f"transformers could not load it: {error}", where=self.name) from error
+            raise ModelNotFound(f"transformers could not load it: {one_line(error)}", where=self.name) from error
         self._model.to(self.device).eval().requires_grad_(False)
         self.max_tokens: int = config.text_config.max_position_embeddings if self.has_text else 0
         self.dim = _dim(config)

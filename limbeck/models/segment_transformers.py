@@ -20,7 +20,7 @@ from transformers import AutoConfig, Sam2Model
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from limbeck.errors import ModelNotFound
+from limbeck.errors import ModelNotFound, one_line
 from limbeck.models.preprocess import Preprocess
 from limbeck.models.score_transformers import _device
 from limbeck.models.weights import require_safetensors, weights_name
@@ -73,7 +73,7 @@ class TransformersSegment:
                 )
             self._preprocess = Preprocess.load(self.name, revision)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise ModelNotFound(f"transformers could not load it: {error}", where=self.name) from error
+            raise ModelNotFound(f"transformers could not load it: {one_line(error)}", where=self.name) from error
         self.device = _device(device)
         self._model.to(self.device).eval().requires_grad_(False)
         weights = weights_name(folder_or_id, Path(cached_file(self.name, "config.json", revision=revision)).parent)

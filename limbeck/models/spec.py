@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _NOT_IDENTITY = frozenset(
     {"device", "offload", "api_key_env", "concurrency", "timeout_s", "tries", "price_in", "price_out", "sees"}
 )
+
+
+_EXAMPLE = "http://localhost:8000/v1"
 
 
 class ModelSpec(BaseModel):
@@ -87,6 +91,8 @@ class ModelSpec(BaseModel):
             raise ValueError("expected either `id` or `base_url`" + ("; found both" if self.id else "; found neither"))
         if self.base_url and not self.model:
             raise ValueError("an endpoint needs `model`, the name it knows the model by")
+        if self.base_url and not re.match(r"https?://[^/\s]", self.base_url):
+            raise ValueError(f"base_url = {self.base_url!r}; expected http:// or https:// and a host, as in {_EXAMPLE}")
         return self
 
     @property

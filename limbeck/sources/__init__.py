@@ -8,6 +8,7 @@ no other. What can't be used becomes a `Drop` with a reason; only what makes all
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -75,7 +76,8 @@ def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None)
     most = min((n for n in (limit, source.limit) if n is not None), default=None)
     for found in islice(_READERS[source.kind].rows(source, folder, seed), most):
         if isinstance(found, Unusable):
-            result: Row | Drop = Drop(content_id({"where": found.where}), found.reason, found.detail)
+            told = _within(found.where, folder) + (f": {found.detail}" if found.detail else "")
+            result: Row | Drop = Drop(content_id({"where": found.where}), found.reason, told)
             row_id = result.id
         else:
             named = found.pop("_id", None)
@@ -114,6 +116,15 @@ def content_id(row: Row) -> str:
         if key not in _NOT_CONTENT and value is not None
     }
     return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def _within(where: str, folder: Path) -> str:
+    """Where something lies, as seen from the recipe's folder: the same on every machine.
+
+    >>> _within("/home/me/recipes/photos/a.png", Path("/home/me/recipes")), _within("row 3", Path("/home/me"))
+    ('photos/a.png', 'row 3')
+    """
+    return where.removeprefix(f"{folder}{os.sep}")
 
 
 def _safe(value: Any) -> str:

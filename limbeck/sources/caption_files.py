@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import SourceError, did_you_mean
-from limbeck.records import COLUMNS, IDENTITY
+from limbeck.records import COLUMNS, IDENTITY, is_image
 from limbeck.sources.unusable import Unusable, checked
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ _CAPTION_NAMES = ("caption", "text", "prompt", "description")
 def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
     """The canonical columns among the file's, and those that `source.columns` maps."""
     path = _path(source, folder)
-    return tuple(COLUMNS[name] for name in mapping(_header(path), source, str(path)))
+    return tuple(COLUMNS[name] for name in _wanted(path, source))
 
 
 def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any] | Unusable]:
     """The file's rows, in order."""
     path = _path(source, folder)
-    wanted = mapping(_header(path), source, str(path))
+    wanted = _wanted(path, source)
     for where, record in read(path):
         if isinstance(record, str):
             yield Unusable(where, "row_unreadable", record)
@@ -42,6 +42,12 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
         if isinstance(usable, dict) and source.id_column is not None:
             usable["_id"] = record.get(source.id_column)
         yield usable
+
+
+def _wanted(path: Path, source: SourceTable) -> dict[str, str]:
+    """Canonical column to the file's; of the text formats none that holds pictures, which they can only name."""
+    found = mapping(_header(path), source, str(path))
+    return {name: column for name, column in found.items() if path.suffix == ".parquet" or not is_image(COLUMNS[name])}
 
 
 def mapping(header: list[str], source: SourceTable, where: str) -> dict[str, str]:
@@ -86,10 +92,7 @@ def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
         return
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
         if path.suffix in (".csv", ".tsv"):
-            csv.field_size_limit(2**24)
-            for number, record in enumerate(csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ","), 2):
-                record.pop(None, None)
-                yield f"{path}:{number}", _text(record)
+            yield from _read_csv(lines, path)
             return
         for number, line in enumerate(lines, 1):
             where = f"{path}:{number}"
@@ -98,10 +101,26 @@ def read(path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
             elif line.strip():
                 try:
                     record = json.loads(line)
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:  # also of a number without end, and of "[[[[..."
                     yield where, f"not JSON: {error}"
                     continue
                 yield where, _text(record) if isinstance(record, dict) else "not a JSON object"
+
+
+def _read_csv(lines: Iterable[str], path: Path) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    csv.field_size_limit(2**24)
+    records = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
+    for number in count(2):
+        where = f"{path}:{number}"
+        try:
+            record = next(records)
+        except StopIteration:
+            return
+        except csv.Error as error:  # the next record is read all the same
+            yield where, f"not CSV: {error}"
+            continue
+        record.pop(None, None)
+        yield where, _text(record)
 
 
 def _text(record: dict[str, Any]) -> dict[str, Any] | str:
@@ -124,9 +143,14 @@ def _header(path: Path) -> list[str]:
     if path.suffix == ".txt":
         return ["caption"]
     names: dict[str, None] = {}
-    for _, record in islice(read(path), 100):
+    wrong = (str(path), "the file is empty")
+    for where, record in islice(read(path), 100):
         if isinstance(record, dict):
             names.update(dict.fromkeys(record))
+        else:
+            wrong = (where, record)
+    if not names:
+        raise SourceError(wrong[1], where=wrong[0], expected=f"rows with one of {', '.join(_CAPTION_NAMES)}")
     return list(names)
 
 

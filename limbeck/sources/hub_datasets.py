@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from limbeck.errors import MissingExtra, SourceError
-from limbeck.records import COLUMNS, is_image
+from limbeck.records import COLUMNS
 from limbeck.sources.caption_files import mapping
 from limbeck.sources.unusable import Unusable, checked
 
@@ -32,29 +32,11 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
 def mapped(dataset: Any, wanted: dict[str, str], source: SourceTable) -> Iterator[dict[str, Any] | Unusable]:
     """Rows of an opened dataset under canonical names."""
     for number, record in enumerate(dataset):
-        row = {
-            name: picture_bytes(record[column]) if is_image(COLUMNS[name]) else record[column]
-            for name, column in wanted.items()
-        }
         where = f"row {number}"
-        if missing := [
-            name for name, value in row.items() if value is None and is_image(COLUMNS[name]) and name != "mask_image"
-        ]:
-            yield Unusable(where, "image_missing", missing[0])
-            continue
-        usable = checked(row, source, where)
+        usable = checked({name: record[column] for name, column in wanted.items()}, source, where)
         if isinstance(usable, dict) and source.id_column is not None:
             usable["_id"] = record[source.id_column]
         yield usable
-
-
-def picture_bytes(value: Any) -> bytes | None:
-    """The encoded bytes of an `Image` feature's value that wasn't decoded."""
-    if isinstance(value, dict):
-        if value.get("bytes"):
-            return value["bytes"]
-        return Path(value["path"]).read_bytes() if value.get("path") and Path(value["path"]).is_file() else None
-    return value if isinstance(value, bytes) else None
 
 
 def opened(name: str, source: SourceTable, folder: Path) -> Any:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import SourceError
-from limbeck.records import COLUMNS, IDENTITY, is_image
-from limbeck.sources.hub_datasets import mapped, opened, picture_bytes
+from limbeck.records import COLUMNS, IDENTITY
+from limbeck.sources.hub_datasets import mapped, opened
 from limbeck.sources.unusable import Unusable, checked
 
 if TYPE_CHECKING:
@@ -79,14 +79,7 @@ def _from_files(files: list[Path], wanted: dict[str, str], source: SourceTable) 
             for record in batch.to_pylist():
                 number += 1
                 where = f"{file.name} row {number}"
-                row = {
-                    n: picture_bytes(record.get(c)) if is_image(COLUMNS[n]) else record.get(c)
-                    for n, c in wanted.items()
-                }
-                if row.get("original_image") is None or row.get("edited_image") is None:
-                    yield Unusable(where, "image_missing")
-                    continue
-                usable = checked(row, source, where)
+                usable = checked({name: record.get(column) for name, column in wanted.items()}, source, where)
                 if isinstance(usable, dict) and source.id_column is not None:
                     usable["_id"] = record.get(source.id_column)
                 yield usable

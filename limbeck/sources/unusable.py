@@ -5,10 +5,19 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from limbeck.records import COLUMNS, is_image
 
 if TYPE_CHECKING:
     from limbeck.recipe import SourceTable
+
+
+_MAY_LACK = ("mask_image",)
+"""Pictures that a row can do without."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Unusable:
 
 
 def checked(row: dict[str, Any], source: SourceTable, where: str) -> dict[str, Any] | Unusable:
-    """The row with its pictures made plain, or why it can't be used."""
+    """The row with its pictures made plain and its values as their columns hold them, or why it can't be used."""
     if "caption" in row:
         caption = row["caption"]
         if not isinstance(caption, str):
@@ -39,12 +48,79 @@ def checked(row: dict[str, Any], source: SourceTable, where: str) -> dict[str, A
                 where, "caption_too_long", f"{len(caption)} characters; the recipe allows {source.max_chars}"
             )
     for name, value in row.items():
-        if isinstance(value, bytes):
-            picture = plain_picture(value, source.max_pixels)
-            if isinstance(picture, tuple):
-                return Unusable(where, *picture)
-            row[name] = picture
+        if is_image(COLUMNS[name]):
+            picture = _picture(value, source.max_pixels)
+            if isinstance(picture, tuple) and not (name in _MAY_LACK and value is None):
+                reason, detail = picture
+                return Unusable(where, reason, detail if name == "image" else f"{name}: {detail}")
+            row[name] = picture if isinstance(picture, bytes) else None
+        elif value is not None:
+            try:
+                row[name] = fitted(value, COLUMNS[name].type)
+            except (ValueError, TypeError, OverflowError):
+                return Unusable(
+                    where, "row_unreadable", f"{name}: found {_short(value)}, expected {COLUMNS[name].type}"
+                )
     return row
+
+
+def _picture(value: Any, max_pixels: int) -> bytes | tuple[str, str]:
+    """A plain picture, or (reason, detail)."""
+    data = picture_bytes(value)
+    return ("image_missing", _no_picture(value)) if data is None else plain_picture(data, max_pixels)
+
+
+def picture_bytes(value: Any) -> bytes | None:
+    """The encoded bytes of a value, or of a `datasets` `Image` that wasn't decoded; None where it holds none."""
+    if isinstance(value, dict):
+        data, path = value.get("bytes"), value.get("path")
+        if data is not None:
+            return data
+        return Path(path).read_bytes() if path and Path(path).is_file() else None
+    return value if isinstance(value, bytes) else None
+
+
+def _no_picture(value: Any) -> str:
+    """Why `picture_bytes` found none.
+
+    >>> _no_picture(None), _no_picture("photos/a.png"), _no_picture({"bytes": None, "path": "a.png"})
+    ('nothing there', 'found str, expected an encoded picture', "there is no file 'a.png'")
+    """
+    if isinstance(value, dict):
+        return f"there is no file {value['path']!r}" if value.get("path") else "nothing there"
+    return "nothing there" if value is None else f"found {type(value).__name__}, expected an encoded picture"
+
+
+def fitted(value: Any, kind: pa.DataType) -> Any:
+    """A value as a column of that type holds it: CSV knows text alone, and names may be numbers.
+
+    >>> fitted("7", pa.int32()), fitted(7, pa.string()), fitted("", pa.float32()), fitted("train", pa.string())
+    (7, '7', None, 'train')
+
+    Raises:
+        ValueError, TypeError, OverflowError: it is of another kind (Arrow's own errors are ValueError or TypeError).
+    """
+    if pa.types.is_string(kind):
+        if isinstance(value, str):
+            return value
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return str(value) if is_number else pa.scalar(value, kind).as_py()
+    if isinstance(value, str) and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        if not value.strip():
+            return None
+        value = int(value) if pa.types.is_integer(kind) else float(value)
+    pa.scalar(value, kind)
+    return value
+
+
+def _short(value: Any) -> str:
+    """A value's type, and the value where it is short.
+
+    >>> _short("many"), _short(["x" * 90])
+    ("'many'", 'list')
+    """
+    shown = repr(value) if isinstance(value, str | int | float) and len(str(value)) <= 40 else ""
+    return shown or type(value).__name__
 
 
 def plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
