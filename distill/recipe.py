@@ -366,7 +366,7 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str) -> DistillR
     if "stages" in tables and not is_distill_recipe(tables):
         found = "this is the recipe of a dataset"
         raise RecipeError([Problem("stages", found, "build it with `limbeck run`; a student's has [student]")], origin)
-    for key in tables.keys() - {*_KNOWN}:
+    for key in sorted(tables.keys() - {*_KNOWN}):
         problems.append(Problem(key, "unknown table", did_you_mean(key, _KNOWN)))
     parts: dict[str, Any] = {}
     for name, model in _TABLES.items():
@@ -402,7 +402,7 @@ def _fits(student: Student, specs: Mapping[str, ModelSpec], parts: Mapping[str, 
     """What the shared tables say that this student doesn't know."""
     problems = []
     if train := parts.get("train"):
-        for name in train.weights.keys() - student.terms.keys():
+        for name in sorted(train.weights.keys() - student.terms.keys()):
             problems.append(Problem(f"train.weights.{name}", "no such loss term", did_you_mean(name, student.terms)))
         for name, table in train.phases.items():
             if name not in student.phases:
@@ -419,7 +419,7 @@ def _fits(student: Student, specs: Mapping[str, ModelSpec], parts: Mapping[str, 
         for name in {*export.formats} - {*student.formats}:
             hint = did_you_mean(name, student.formats)
             problems.append(Problem("export.formats", f"{student.name} doesn't leave as {name!r}", hint))
-        for name in export.max_loss.keys() - {*student.formats, "default"}:
+        for name in sorted(export.max_loss.keys() - {*student.formats, "default"}):
             hint = did_you_mean(name, (*student.formats, "default"))
             problems.append(Problem(f"export.max_loss.{name}", "no such format", hint))
     if (evaluate := parts.get("evaluate")) and evaluate.judge not in ("truth", "mini:reader", *specs):

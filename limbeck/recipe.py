@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from limbeck.errors import did_you_mean
 from limbeck.models.spec import ModelSpec
-from limbeck.records import RECORDS, Record
+from limbeck.records import RECORDS, SPLIT_NAME, Record
 from limbeck.schema import StageTable
 from limbeck.stage import settings_of
 
@@ -81,7 +81,7 @@ class DatasetTable(BaseModel):
     def _whole(cls, splits: dict[str, float]) -> dict[str, float]:
         if abs(sum(splits.values()) - 1) > 1e-6:
             raise ValueError(f"the shares add up to {sum(splits.values()):g}; expected 1")
-        if wrong := [name for name in splits if not re.fullmatch(r"\w+(\.\w+)*", name)]:
+        if wrong := [name for name in splits if not SPLIT_NAME.fullmatch(name)]:
             raise ValueError(f"{wrong[0]!r} can't be a split's name; expected letters, digits and _")
         return splits
 

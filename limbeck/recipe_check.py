@@ -39,7 +39,7 @@ def checked(tables: Mapping[str, Any], *, folder: Path, origin: str, again: bool
         remedy = "train it with `limbeck distill`; a dataset's has [dataset] and [[stages]]"
         raise RecipeError([Problem("student", "this is the recipe of a student", remedy)], origin)
     problems: list[Problem] = []
-    for key in tables.keys() - {*_TABLES, "models", "stages"}:
+    for key in sorted(tables.keys() - {*_TABLES, "models", "stages"}):
         problems.append(Problem(key, "unknown table", did_you_mean(key, (*_TABLES, "models", "stages"))))
     parts: dict[str, Any] = {}
     for name, model in _TABLES.items():
@@ -156,7 +156,7 @@ def _overrides(
     for column, values in by.items():
         for value, changes in values.items():
             where = f"{key}.{column}.{value}"
-            for name in changes.keys() - {*allowed}:
+            for name in sorted(changes.keys() - {*allowed}):
                 problems.append(
                     Problem(f"{where}.{name}", "not a threshold of this stage", did_you_mean(name, allowed))
                 )

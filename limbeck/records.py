@@ -18,6 +18,7 @@ adds alpha times the motion on top).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -169,6 +170,8 @@ _CANONICAL = (
     pa.field("license", pa.string()),
 )
 COLUMNS: dict[str, pa.Field] = {field.name: field for field in _CANONICAL}
+SPLIT_NAME = re.compile(r"\w+(\.\w+)*")
+"""What a split may be called: it becomes the name of a file, and of a split of `datasets`."""
 IDENTITY = ("id", "source_id", "parent_id")
 PROVENANCE = (
     "seed", "shared_fraction", "guidance_scale", "steps",

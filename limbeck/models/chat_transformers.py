@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -103,12 +104,14 @@ class TransformersChat:
         wanted = "an image-text-to-text model" if sees else "a causal language model"
         try:
             with quiet():
+                AutoConfig.from_pretrained(self.name, **hub)  # says whether transformers knows such a model at all
                 reader = (AutoProcessor if sees else AutoTokenizer).from_pretrained(self.name, **hub)
                 self._model, loaded = (AutoModelForImageTextToText if sees else AutoModelForCausalLM).from_pretrained(
                     self.name, dtype=dtype, use_safetensors=True, output_loading_info=True, **hub
                 )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            found = f"doesn't load: {one_line(error)}"
+            no_tokenizer = "instantiate the backend tokenizer" in str(error)
+            found = "has no tokenizer that loads" if no_tokenizer else f"doesn't load: {one_line(error)}"
             raise ModelNotFound(found, expected=wanted, where=f"model {self.name!r}") from error
         if missing := sorted(loaded["missing_keys"]):  # transformers would fill them with random numbers and go on
             raise ModelNotFound(

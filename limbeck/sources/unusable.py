@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from limbeck.records import COLUMNS, is_image
+from limbeck.records import COLUMNS, SPLIT_NAME, is_image
 
 if TYPE_CHECKING:
     from limbeck.recipe import SourceTable
@@ -61,6 +61,10 @@ def checked(row: dict[str, Any], source: SourceTable, where: str) -> dict[str, A
                 return Unusable(
                     where, "row_unreadable", f"{name}: found {_short(value)}, expected {COLUMNS[name].type}"
                 )
+    if (split := row.get("split")) and not SPLIT_NAME.fullmatch(split):
+        return Unusable(
+            where, "row_unreadable", f"split: {split!r} can't be a split's name; expected letters, digits and _"
+        )
     return row
 
 
