@@ -56,12 +56,14 @@ def _grid(*titles: str) -> Table:
 def _figures(report: dict[str, Any]) -> Table:
     values = report["formats"]["safetensors"]["values"]
     teacher = (report["teacher"] or {}).get("values", {})
-    table = _grid(f"{report['test_rows']:,} held-out rows", "student", "teacher", "retained")
+    table = _grid(f"{report['test_rows']:,} held-out rows", "student", *(("teacher", "retained") if teacher else ()))
     for metric in report["metrics"]:
         own, theirs = values.get(metric["name"]), None if metric["to_teacher"] else teacher.get(metric["name"])
-        if own is not None:
-            kept = f"{own / theirs:.1%}" if theirs and metric["better"] == "higher" else ""
-            table.add_row(metric["name"], f"{own:.4f}", "" if theirs is None else f"{theirs:.4f}", kept)
+        if own is None:
+            continue
+        kept = f"{own / theirs:.1%}" if theirs and metric["better"] == "higher" else ""
+        more = ("" if theirs is None else f"{theirs:.4f}", kept) if teacher else ()
+        table.add_row(metric["name"], f"{own:.4f}", *more)
     return table
 
 
