@@ -36,7 +36,7 @@ def headline(built: Build, funnel: list[Count]) -> Text:
     """Kept rows of those judged."""
     kept, judged = funnel[-1].kept, _judged(built, funnel)
     if not judged:
-        words = f"no row was made of {funnel[0].rows:,} source rows: each was dropped or failed on the way"
+        words = f"no row was made of {funnel[0].rows:,} source row{'s' * (funnel[0].rows != 1)}: each was dropped or failed on the way"
         return Text.assemble((words, "bold yellow"), ("  " + built.recipe.dataset.name, "dim"))
     style = "bold green" if kept else "bold yellow"
     share = f" ({kept / judged:.0%})" if judged else ""

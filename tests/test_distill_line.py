@@ -228,6 +228,34 @@ def test_without_a_development_split_some_training_rows_are_held_back(tmp_path):
     assert len(train | dev) == 320
 
 
+def test_rows_that_cant_be_used_are_counted(tmp_path):
+    recipe, told = toy_student_recipe(tmp_path), Told()
+    with (tmp_path / "rows.jsonl").open("a") as rows:
+        rows.write('\n{"caption": ""}\n{"caption": " "}\n{broken\n')
+    distill(recipe, tmp_path / "out", watcher=told)
+    assert told.notes == ["3 rows of the captions source can't be used: caption_empty 2, row_unreadable 1"]
+
+
+def test_the_libraries_own_bars_stay_off_and_come_back(tmp_path):
+    from transformers.utils import logging
+
+    seen, before = [], logging.is_progress_bar_enabled()
+
+    def around(name, step):
+        seen.append(logging.is_progress_bar_enabled())
+        return step()
+
+    logging.enable_progress_bar()
+    try:
+        distill(toy_student_recipe(tmp_path), tmp_path / "out", around=around)
+        assert seen
+        assert not any(seen)
+        assert logging.is_progress_bar_enabled()
+    finally:
+        if not before:
+            logging.disable_progress_bar()
+
+
 def test_the_toy_keeps_the_contract(tmp_path):
     check_student(toy_student_recipe(tmp_path), tmp_path / "check")
 

@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_a_number_stops_and_says_which_batch(tmp_path):
     with pytest.raises(LossNotFinite, match="the loss is nan at step 15, rows row-15-0") as error:
         train(lesson(source=Numbers(bad_step=15)), SETTINGS, tmp_path, device="cpu")
     assert (error.value.step, error.value.ids[:2]) == (15, ["row-15-0", "row-15-1"])
-    assert "last good checkpoint" in str(error.value)
+    assert f"The last good checkpoint is {tmp_path / checkpoints.LAST}" in str(error.value)
     kept = torch.load(tmp_path / checkpoints.LAST, weights_only=True)
     assert kept["step"] == 12
     assert all(torch.isfinite(value).all() for value in kept["model"].values())

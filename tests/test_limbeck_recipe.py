@@ -25,6 +25,7 @@ def test_every_problem_is_named_at_once(tmp_path):
         [dataset]
         name = "toys"
         recrod = "EditPair"
+        record = "EditPiar"
         splits = {{ train = 0.5, test = 0.4 }}
         [source]
         captions = "c.txt"
@@ -32,6 +33,7 @@ def test_every_problem_is_named_at_once(tmp_path):
         [models]
         writer = {{ base_url = "http://localhost:1/v1", api_key = "sk-1" }}
         painter = {{ id = "mini:llm" }}
+        scribe = {{ base_url = "localhost:8000/v1", model = "m" }}
         [[stages]]
         use = "edit_instructoins"
         [[stages]]
@@ -42,14 +44,20 @@ def test_every_problem_is_named_at_once(tmp_path):
         [[stages]]
         use = "edit_pairs"
         image = "paintr"
+        [[stages]]
+        use = "judge"
+        judge = "scribe"
         [runn]
     """)
     found = problems(path)
     assert "did you mean 'record'?" in found["dataset.recrod"]
+    assert "did you mean 'EditPair'?" in found["dataset.record"]
     assert "add up to 0.9" in found["dataset.splits"]
     assert "exactly one of" in found["source"]
     assert "captions and dataset" in found["source"]
     assert "api_key_env" in found["models.writer"]
+    assert "expected http:// or https:// and a host" in found["models.scribe"]
+    assert "stages[3].judge" not in found, "it is in [models], and what is wrong with it is told there"
     assert "edit_instructions" in found["stages[0].use"]
     assert "did you mean 'min_luck'?" in found["stages[1].min_lukc"]
     assert "found 'loud'" in found["stages[1].noise"]

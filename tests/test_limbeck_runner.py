@@ -17,7 +17,7 @@ from toy_recipes import data_digest, toy_recipe
 from limbeck import store
 from limbeck.building import build, refilter
 from limbeck.built import open_build
-from limbeck.errors import DiskFull, TooManyErrors
+from limbeck.errors import DiskFull, RequestError, TooManyErrors
 from limbeck.progress import Observer
 
 
@@ -176,6 +176,40 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(tmp_path, 
     run(recipe, tmp_path / "out")
     run(recipe, tmp_path / "whole")
     assert data_digest(tmp_path / "out") == data_digest(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("after", range(0, 21, 5))
+def test_a_disk_may_be_full_at_any_write(tmp_path, monkeypatch, after):
+    """The source's own files among them. Oracle: the error's class, wherever the write is made."""
+    left = iter(range(after))
+    real = os.fsync
+
+    def full(handle):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(DiskFull):
+        run(toy_recipe(tmp_path, 12), tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+def test_a_limit_on_files_is_said_in_one_line(tmp_path):
+    """`ulimit -f` of 8 KB; the report is larger. Oracle: exit code and terminal of a process of its own."""
+    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192));"
+    script += "from limbeck.launch import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "run", str(toy_recipe(tmp_path, 12)), "--direct", "--out", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "a file grew over the size that is allowed here. Raise the limit (`ulimit -f`)" in done.stderr
+
+
+def test_a_folder_that_cant_be_one_is_a_wrong_request(tmp_path):
+    with pytest.raises(RequestError, match=r"can't be written: Not a directory\. Name a folder") as error:
+        run(toy_recipe(tmp_path, 12), tmp_path / "captions.txt" / "out")
+    assert error.value.exit_code == 2
 
 
 COMMAND = "import sys; from limbeck.building import build; build(sys.argv[1], sys.argv[2], report=False)"

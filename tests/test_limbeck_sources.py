@@ -12,6 +12,7 @@ from PIL import Image
 
 from limbeck import sources
 from limbeck.errors import SourceError
+from limbeck.ledger import source_schema
 from limbeck.recipe import SourceTable
 from limbeck.sources import REASONS
 from limbeck.sources.unusable import plain_picture
@@ -91,6 +92,8 @@ def test_ids_of_a_named_column(tmp_path):
         ({"captions": "c.jsonl", "columns": {"captoin": "words"}}, "id you mean 'caption'"),
         ({"captions": "c.xyz"}, "expected one of .jsonl"),
         ({"captions": "bad.parquet"}, "is not Parquet"),
+        ({"captions": "empty.jsonl"}, "the file is empty"),
+        ({"captions": "none.jsonl"}, r"none\.jsonl:1: not JSON: .*; expected rows with one of caption"),
         ({"images": "nowhere"}, "there is no folder"),
         ({"pairs": "p.parquet"}, "expected one for original_image and edited_image"),
     ],
@@ -98,6 +101,8 @@ def test_ids_of_a_named_column(tmp_path):
 def test_one_clear_error(tmp_path, table, says):
     (tmp_path / "c.jsonl").write_text('{"words": "a"}\n')
     (tmp_path / "c.xyz").write_text("a")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "none.jsonl").write_text("a red house\n")
     (tmp_path / "bad.parquet").write_text("a")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "p.parquet")
     with pytest.raises(SourceError, match=says):
@@ -237,3 +242,58 @@ def test_a_dataset_on_disk_loads_through_datasets(tmp_path):
     rows, dropped = read(tmp_path, dataset="set")
     assert [row["caption"] for row in rows] == ["a red house"]
     assert dropped == {"caption_empty": 1}
+
+
+def details(folder, **table):
+    source = SourceTable(**table)
+    return {row.detail for row in sources.rows(source, folder, 7) if isinstance(row, Drop)}
+
+
+def test_what_cant_be_used_says_where_it_lies(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cut.png").write_bytes(b"")
+    (tmp_path / "photos" / "cut.txt").write_text("a house")
+    (tmp_path / "c.jsonl").write_text('{"caption": "a"}\n{"caption": 7}\n')
+    pair = {"original_image": {"bytes": picture(), "path": None}, "edited_image": "b.png", "edit_prompt": "x"}
+    pq.write_table(pa.Table.from_pylist([pair]), tmp_path / "p.parquet")
+    assert details(tmp_path, images="photos") == {"cut.png: 0 bytes"}
+    assert details(tmp_path, captions="c.jsonl") == {"c.jsonl:2: found int"}
+    said = "p.parquet row 1: edited_image: found str, expected an encoded picture"
+    assert details(tmp_path, pairs="p.parquet") == {said}
+
+
+def test_values_of_another_type_are_counted_where_they_cant_be_meant(tmp_path):
+    """JSON has types that Arrow can't mix, CSV has none."""
+    wrong = [{"source": ["x"]}, {"seed": 10**30}, {"seed": "many"}, {"split": "../../elsewhere"}]
+    right = [{"group": 7}, {"seed": "7"}, {"seed": 3, "split": "test"}]
+    rows = [{"caption": f"number {i}", **values} for i, values in enumerate([*wrong, *right])]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found, dropped = read(tmp_path, captions="c.jsonl")
+    assert dropped == {"row_unreadable": 4}
+    assert [(row["group"], row["seed"], row["split"]) for row in found] == [
+        ("7", None, None), (None, 7, None), (None, 3, "test"),
+    ]  # fmt: skip
+    schema = source_schema(sources.fields(SourceTable(captions="c.jsonl"), tmp_path))
+    assert pa.Table.from_pylist(found, schema=schema).num_rows == 3
+    (tmp_path / "c.csv").write_text("caption,seed\none,5\ntwo,\nthree,many\n")
+    found, dropped = read(tmp_path, captions="c.csv")
+    assert ([row["seed"] for row in found], dropped) == ([5, None], {"row_unreadable": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kept"),
+    [
+        ("c.jsonl", '{"caption": "a"}\n' + "[" * 100_000 + '\n{"caption": "b", "n": ' + "1" * 5000 + "}\n", 1),
+        ("c.csv", "caption\na\n" + "x" * (2**24 + 9) + "\nb\n", 2),
+    ],
+)
+def test_records_without_end_are_counted_and_the_next_is_read(tmp_path, name, text, kept):
+    (tmp_path / name).write_text(text)
+    found, dropped = read(tmp_path, captions=name)
+    assert (len(found), dropped) == (kept, {"row_unreadable": 2 if name == "c.jsonl" else 1})
+
+
+def test_a_text_file_holds_no_pictures(tmp_path):
+    (tmp_path / "c.jsonl").write_text('{"caption": "a", "image": "a.png"}\n')
+    found, _ = read(tmp_path, captions="c.jsonl")
+    assert [row.keys() for row in found] == [{"id", "caption"}]

@@ -11,6 +11,7 @@ import pytest
 
 from limbeck.errors import EndpointError, EndpointRefused, EndpointUnreachable
 from limbeck.loopback import Faults, LoopbackServer
+from limbeck.models import chat_endpoint
 from limbeck.models.chat_endpoint import EndpointChat
 
 SCHEMA = {"type": "object", "properties": {"edit": {"type": "string"}}, "required": ["edit"]}
@@ -99,6 +100,18 @@ def test_retry_after_is_honoured_and_capped():
     assert any(code in server.stats()["status"] for code in ("429", "500"))
 
 
+def test_a_server_that_asks_for_an_hour_is_told_and_given_up(caplog, monkeypatch):
+    """Waiting can be told from hanging; rows that wait together are one line."""
+    monkeypatch.setattr(chat_endpoint, "_LONG_S", 0.2)
+    with LoopbackServer(Faults(status=429)) as server:
+        answers, _ = ask(server, 8, tries=3)
+    assert all("8 tries" not in str(a) and "Wait for the limit to pass" in str(a) for a in answers)
+    assert all("got HTTP 429: refused on demand" in str(a) for a in answers), "without the client's own words"
+    told = [record.getMessage() for record in caplog.records if "trying again in" in record.getMessage()]
+    assert 1 <= len(told) <= 3
+    assert "HTTP 429: refused on demand" in told[0]
+
+
 def test_a_limit_that_most_meet_makes_everybody_wait():
     with LoopbackServer(Faults(status=429)) as server:
         answers, chat = ask(server, 64, tries=3, concurrency=64)
@@ -106,7 +119,9 @@ def test_a_limit_that_most_meet_makes_everybody_wait():
     assert chat.requests <= 64 * 3
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "MY_KEY"), (403, "MY_KEY"), (404, "base_url")])
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "MY_KEY"), (402, "Add credit"), (403, "MY_KEY"), (404, "base_url")]
+)
 def test_what_every_row_would_get_stops_at_once(status, words):
     with LoopbackServer(Faults(status=status)) as server:
         answers, _ = ask(server, 30, concurrency=4, api_key_env="MY_KEY")

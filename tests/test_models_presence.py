@@ -103,3 +103,30 @@ def test_the_roles_are_those_of_the_backends():
 
     backends = {"score": score_transformers, "detect": detect_transformers, "segment": segment_transformers}
     assert {kind: role for role, backend in backends.items() for kind in backend.ARCHITECTURES} == ROLES
+
+
+def test_a_model_of_a_task_that_nobody_has_is_seen_in_its_folder(tmp_path):
+    config = {"model_type": "vit", "architectures": ["ViTForImageClassification"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    said = unfit(ModelSpec(id=str(tmp_path)), "chat")
+    assert said == f"{tmp_path} holds a ViTForImageClassification, which plays no role here; the stage needs chat"
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_dataset_that_isnt_there_is_one_error_at_once(tmp_path, offline):
+    """`datasets` itself would try for half a minute, and say so six times."""
+    (tmp_path / "r.toml").write_text("""
+        dataset = { name = "d" }
+        source = { pairs = "owner/pairs" }
+        stages = [{ use = "image_integrity" }]
+    """)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        done = limbeck(
+            tmp_path / "r.toml", tmp_path, HF_ENDPOINT=nobody, **({"HF_HUB_OFFLINE": "1"} if offline else {})
+        )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 2, done.stderr  # the recipe, and its one problem
+    assert "source.pairs: 'owner/pairs' is no folder or file here and isn't in the cache" in done.stderr
+    assert ("HF_HUB_OFFLINE keeps off the Hub" if offline else f"{nobody} can't be asked") in done.stderr
