@@ -45,12 +45,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         DiskFull: the last one stays.
     """
-    with disk_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".tmp")
-        torch.save(state, aside)
-        aside.replace(path)
-        sync_folder(path.parent)
+    aside = path.with_suffix(".tmp")
+    try:
+        with disk_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, aside)
+            aside.replace(path)
+            sync_folder(path.parent)
+    finally:  # not before the disk was looked at
+        aside.unlink(missing_ok=True)
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:

@@ -36,7 +36,7 @@ from distill.work import Work
 from limbeck import __version__
 from limbeck.errors import BuildNotFound, RequestError
 from limbeck.models.quiet import without_bars
-from limbeck.store import write_file
+from limbeck.store import disk_errors, write_file
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "onnx", "onnxruntime", "numpy", "pyarrow")
 _GROUPS = "groups of rows"
@@ -109,19 +109,20 @@ def distill(
     if not processes.is_main():
         watcher = Watcher()
     folder = _claim(checked, Path(out) if out is not None else Path("builds") / checked.distill.name)
-    work = around("rows", lambda: _work(checked, folder, device, watcher))
-    judge = evaluate.refuse_dependent_judge(checked, work.dataset.lineage)
-    seeds = range(checked.arms.seeds) if arms else range(1)
-    names = (checked.arms.names or sensible_arms(checked.student)) if arms else ()
-    work = around("teacher", lambda: _taught(work, seeds, watcher))
-    trainings = [
-        around(f"{name} {seed}", lambda name=name, seed=seed: _training(work, ARMS[name], seed, folder, watcher))
-        for seed in seeds
-        for name in dict.fromkeys((checked.arm, *names))
-    ]
-    if not processes.is_main():
-        return Distilled(folder, {}, trainings)
-    return around("report", lambda: _report(work, trainings, judge, folder, arms, watcher))
+    with disk_errors(folder):
+        work = around("rows", lambda: _work(checked, folder, device, watcher))
+        judge = evaluate.refuse_dependent_judge(checked, work.dataset.lineage)
+        seeds = range(checked.arms.seeds) if arms else range(1)
+        names = (checked.arms.names or sensible_arms(checked.student)) if arms else ()
+        work = around("teacher", lambda: _taught(work, seeds, watcher))
+        trainings = [
+            around(f"{name} {seed}", lambda name=name, seed=seed: _training(work, ARMS[name], seed, folder, watcher))
+            for seed in seeds
+            for name in dict.fromkeys((checked.arm, *names))
+        ]
+        if not processes.is_main():
+            return Distilled(folder, {}, trainings)
+        return around("report", lambda: _report(work, trainings, judge, folder, arms, watcher))
 
 
 def opened(recipe: DistillRecipe, out: Path, device: str = "auto", watcher: Watcher | None = None) -> Work:

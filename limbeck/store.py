@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,11 +21,14 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limbeck.errors import BuildNotFound, DiskFull, RequestError
+from limbeck.errors import BuildNotFound, DiskFull, LimbeckError, RequestError
 from limbeck.records import is_image, is_images
 
 ROW_GROUP_ROWS = 100
 """Rows of a row group: the Hub's viewer reads whole groups, and pictures are heavy."""
+_FREE_SOME = "free some space and run the same command again: it resumes, and nothing half-written counts"
+_NEXT_TO_NOTHING = 2**18
+"""Bytes; a library's buffers may find no room where a byte still would."""
 _NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG})
 
 
@@ -185,11 +189,11 @@ def disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
-            limited = error.errno == errno.EFBIG
+            if error.errno != errno.EFBIG:
+                raise DiskFull("the disk is full", where=str(folder), remedy=_FREE_SOME) from error
             raise DiskFull(
-                "a file grew over the size that is allowed here" if limited else "the disk is full", where=str(folder),
-                remedy=("raise the limit (`ulimit -f`)" if limited else "free some space")
-                + " and run the same command again: it resumes, and nothing half-written counts",
+                "a file grew over the size that is allowed here", where=str(folder),
+                remedy=_FREE_SOME.replace("free some space", "raise the limit (`ulimit -f`)"),
             ) from error  # fmt: skip
         if error.errno in _NOT_WRITABLE:
             raise RequestError(
@@ -197,3 +201,15 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 remedy="name a folder that you may write to, with --out for instance",
             ) from error  # fmt: skip
         raise
+    except LimbeckError:
+        raise
+    except Exception as error:  # libraries that write in C++ say something else: a full disk is seen by looking
+        if _is_full(folder):
+            raise DiskFull("the disk is full", where=str(folder), remedy=_FREE_SOME) from error
+        raise
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether next to nothing can be written there."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free < _NEXT_TO_NOTHING

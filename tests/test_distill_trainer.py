@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from distill.frozen import Frozen
 from distill.recipe import AdapterTable, TrainTable
 from distill.student import Metric
 from distill.trainer import Lesson, LossNotFinite, rate, train
-from limbeck.errors import RequestError
+from limbeck import store
+from limbeck.errors import DiskFull, RequestError
 
 SETTINGS = TrainTable(
     steps=24, batch_size=12, lr=1e-2, warmup=3, evaluate_every=8, checkpoint_every=6, ema=0.9, weight_decay=0.1
@@ -165,6 +167,23 @@ def test_a_loss_that_is_not_a_number_stops_and_says_which_batch(tmp_path):
     kept = torch.load(tmp_path / checkpoints.LAST, weights_only=True)
     assert kept["step"] == 12
     assert all(torch.isfinite(value).all() for value in kept["model"].values())
+
+
+@pytest.mark.parametrize(("free", "error"), [(0, DiskFull), (2**30, RuntimeError)])
+def test_a_checkpoint_on_a_full_disk_is_one_clear_error(tmp_path, monkeypatch, free, error):
+    """torch writes in C++ and says "iostream error". Oracle: the class, and the last checkpoint as it was."""
+    checkpoints.save(tmp_path / checkpoints.LAST, {"step": 1})
+
+    def half(state, place):
+        place.write_bytes(b"half")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(checkpoints.torch, "save", half)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda place: SimpleNamespace(free=free))
+    with pytest.raises(error):
+        checkpoints.save(tmp_path / checkpoints.LAST, {"step": 2})
+    assert torch.load(tmp_path / checkpoints.LAST, weights_only=True)["step"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoints.LAST]
 
 
 def test_a_look_that_is_late_keeps_nonsense_out_of_checkpoints(tmp_path, monkeypatch):
