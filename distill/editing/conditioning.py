@@ -27,6 +27,17 @@ def dropped(r: float, p: float) -> tuple[bool, bool]:
     return r < 2 * p, p <= r < 3 * p
 
 
+def shifted(u: float, shift: float) -> float:
+    """A uniform draw of [0, 1), moved towards 1: half of them lie above `shift / (1 + shift)`.
+
+    Source: Esser et al. 2024, Stable Diffusion 3 (arXiv 2403.03206), eq. 23, of training times.
+
+    >>> [round(shifted(u, 3.0), 3) for u in (0.0, 0.5, 0.999)]
+    [0.0, 0.75, 1.0]
+    """
+    return shift * u / (1 + (shift - 1) * u)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """Random parts of examples, each from its own generator.
@@ -53,6 +64,7 @@ def draw(
     scaling: float,
     dropout: float,
     times: Sequence[int],
+    shift: float = 1.0,
 ) -> Drawn:
     """Draws examples.
 
@@ -61,7 +73,8 @@ def draw(
         rngs: one for each.
         scaling: the autoencoder's scaling factor; multiplies the edited latents alone.
         dropout: p of `dropped`.
-        times: training times that are drawn from, alike.
+        times: training times that are drawn from, in rising order.
+        shift: 1 draws all alike; see `shifted`.
     """
     edited, source, noise, chosen, bare = [], [], [], [], []
     for each, rng in zip(latents, rngs, strict=True):
@@ -71,7 +84,7 @@ def draw(
         edited.append(sampled * np.float32(scaling))
         source.append(np.zeros_like(mean) if without_picture else np.asarray(each[SOURCE], np.float32))
         noise.append(rng.standard_normal(mean.shape, dtype=np.float32))
-        chosen.append(times[int(rng.integers(len(times)))])
+        chosen.append(times[int(shifted(rng.random(), shift) * len(times))])
         bare.append(without_text)
     stacked = (torch.from_numpy(np.stack(x)) for x in (edited, source, noise))
     return Drawn(*stacked, torch.tensor(chosen), torch.tensor(bare))

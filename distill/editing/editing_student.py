@@ -176,11 +176,14 @@ class EditingStudent(Student):
         """Whether one of `compared` can be asked at another s_I."""
         return True
 
-    def drawn(self, items: Sequence[Item], work: Work, dropout: float, times: Sequence[int]) -> conditioning.Drawn:
+    def drawn(
+        self, items: Sequence[Item], work: Work, dropout: float, times: Sequence[int], shift: float = 1.0
+    ) -> conditioning.Drawn:
         """Latents come by row and view from the cache in every arm: they are the row's own pictures, no teacher's word."""
         latents = [work.cache.target(item.row["id"], item.view.index) for item in items]
         rngs = [item.rng for item in items]
-        return conditioning.draw(latents, rngs, scaling=work.cache.facts["scaling"], dropout=dropout, times=times)
+        scaling = work.cache.facts["scaling"]
+        return conditioning.draw(latents, rngs, scaling=scaling, dropout=dropout, times=times, shift=shift)
 
     def shape(self, work: Work) -> LatentShape:
         """Sizes of pictures, latents and texts."""

@@ -57,6 +57,9 @@ class Editor(EditingStudent):
     beta_end: Annotated[float, Gt(0), Lt(1)] | None = None
     """Last beta of the noise schedule, the painter's own by default. What an edit becomes is decided where noise is louder
     than the picture; an autoencoder whose scaled latents are louder than they should be (1) needs more noise for that."""
+    shift: Annotated[float, Ge(1)] = 1.0
+    """Training times lie nearer to noise: half of them in the last `1 / (1 + shift)` of the schedule. What is copied and
+    what changes is learnt there; how pictures look is the painter's and known."""
     steps: Annotated[int, Gt(0)] = 20
     """Denoising steps of an edit (DDIM)."""
     guidance_scale: Annotated[float, Ge(0)] = 7.5
@@ -124,7 +127,8 @@ class Editor(EditingStudent):
         """`edited`, `noise`, `source` (B, C, h, w); `times` (B,); `input_ids` (B, S), of the empty text where left out."""
         import torch
 
-        drawn = self.drawn(items, work, self.dropout, range(len(work.cache.facts["alphas_cumprod"])))
+        times = range(len(work.cache.facts["alphas_cumprod"]))
+        drawn = self.drawn(items, work, self.dropout, times, self.shift)
         ids = self._token_ids(["", *(item.row["edit_prompt"] for item in items)], work)
         chosen = [0 if bare else 1 + i for i, bare in enumerate(drawn.without_text)]
         return {

@@ -75,6 +75,8 @@ class FastEditor(EditingStudent):
     """Width of both embedded scales together."""
     dropout: Annotated[float, Ge(0), Le(0.33)] = 0.05
     """Conditioning dropout while pruning, as the teacher was trained."""
+    shift: Annotated[float, Ge(1)] = 1.0
+    """Training times of `prune` and `guide` lie nearer to noise, see `distill.students.editor`."""
     steps: Annotated[int, Gt(0)] = 4
     """Denoising steps of an edit."""
     grid: Annotated[int, Gt(0)] = 50
@@ -208,8 +210,10 @@ class FastEditor(EditingStudent):
         """
         import torch
 
-        times = range(self.grid) if phase == "few" else range(len(work.cache.facts["alphas_cumprod"]))
-        drawn = self.drawn(items, work, self.dropout if phase == "prune" else 0.0, times)
+        few = phase == "few"
+        times = range(self.grid) if few else range(len(work.cache.facts["alphas_cumprod"]))
+        dropout = self.dropout if phase == "prune" else 0.0
+        drawn = self.drawn(items, work, dropout, times, 1.0 if few else self.shift)
         told = ["" if bare else i.row["edit_prompt"] for i, bare in zip(items, drawn.without_text, strict=True)]
         looked_at = [i.target or work.cache.target(i.row["id"], i.view.index) for i in items]
         there = (drawn.source != 0).flatten(1).any(1)  # the teacher goes without where the student does
