@@ -98,6 +98,18 @@ def work_of(home, out, *sets, arm="both"):
     return work.with_(terms=terms_for(recipe.student, ARMS[arm].signals, {}))
 
 
+def test_a_fresh_projector_speaks_as_loud_as_words(student):
+    """Oracle: standard deviations, of a picture's tokens and of all words', on pixels that it wasn't measured on."""
+    work = student[1]
+    model = work.student.build(work)
+    row = next(work.dataset.row(p) for p in range(len(work.dataset)) if work.dataset.row(p)["images"])
+    pixels = work.student._pixels(work)([decode(image) for image in row["images"]])["pixel_values"]
+    with torch.no_grad():
+        seen = model.get_image_features(pixels).pooler_output
+    ratio = torch.cat([*seen]).std() / model.get_input_embeddings().weight.std()
+    assert 0.3 < float(ratio) < 3
+
+
 def test_the_contract_of_students(home, tmp_path):
     """Oracle: `check_student`: same seed same weights, sums that don't depend on how a batch is cut, per-row scores."""
     check_student(home / "recipe.toml", tmp_path / "out")
@@ -215,6 +227,9 @@ class Spy:
 
     def __init__(self, end):
         self.given, self.end = [], end
+
+    def get_output_embeddings(self):
+        return torch.nn.Linear(1, 771)
 
     def generate(self, input_ids, attention_mask, pixel_values=None, **settings):
         self.given.append((input_ids, attention_mask, pixel_values))

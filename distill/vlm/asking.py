@@ -128,6 +128,11 @@ def picture(data: bytes, row_id: str) -> Image.Image:
 
 
 @torch.inference_mode()
+def rows_of_padding(model: Any, tokens: int) -> list[int] | None:
+    """Ids that a model has an output for and its tokenizer no token; None where there are none."""
+    return list(range(tokens, model.get_output_embeddings().out_features)) or None
+
+
 def answers(
     model: LlavaForConditionalGeneration,
     words: Words,
@@ -168,6 +173,7 @@ def answers(
             max_new_tokens=max(longest[n] for n in chosen),
             eos_token_id=words.end_id,
             pad_token_id=words.pad_id,
+            suppress_tokens=rows_of_padding(model, len(words)),
         )[:, width:].tolist()
         for n, tokens in zip(chosen, said, strict=True):
             end = tokens.index(words.end_id) if words.end_id in tokens else len(tokens)

@@ -146,6 +146,7 @@ class TopTokens(Teacher):
                 top_k=None,
                 max_new_tokens=self._longest,
                 pad_token_id=self._pad,
+                suppress_tokens=asking.rows_of_padding(self._model, len(self._processor.tokenizer)),
             )[:, inputs["input_ids"].shape[1] :].tolist()
         answers = [self._cut(tokens) for tokens in said]
         return self._read(inputs, answers)
