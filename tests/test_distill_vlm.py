@@ -230,7 +230,7 @@ def test_questions_about_one_picture_are_trained_on_in_one_conversation(home, tm
         if len(own) == 1 and pictures.count(own) > 1
     )
     item = Item(dataset.row(p), None, View(), True, np.random.default_rng(0))
-    (found,) = work.student._conversations(item, work)
+    (found,) = work.student._conversations(item, work, work.student._further(item, "tune", work))
     alone = words.encode(in_order(item.row["messages"], item.row["images"])[0])
     assert found.encoded.ids[: len(alone)] == alone.ids
     assert found.encoded.ids.count(words.image_id) == words.per_picture
@@ -243,7 +243,9 @@ def test_questions_about_one_picture_are_trained_on_in_one_conversation(home, tm
     )
     (only,) = batches.pools(fewer.dataset, fewer.recipe, fewer.seed).labelled
     row = fewer.dataset.row(only)
-    (found,) = fewer.student._conversations(Item(row, None, View(), True, np.random.default_rng(0)), fewer)
+    item = Item(row, None, View(), True, np.random.default_rng(0))
+    assert fewer.student._further(item, "tune", fewer) == []
+    (found,) = fewer.student._conversations(item, fewer)
     assert found.encoded.ids == words.encode(in_order(row["messages"], row["images"])[0]).ids
 
 

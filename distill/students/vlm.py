@@ -207,7 +207,7 @@ class VLM(Student):
         """
         from distill.vlm.collating import collated
 
-        conversations = [c for item in items for c in self._conversations(item, work)]
+        conversations = [c for item in items for c in self._conversations(item, work, self._further(item, phase, work))]
         return collated(conversations, self._words(work), self._pixels(work))
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -379,8 +379,14 @@ class VLM(Student):
             work.memo["common"] = shared(self._words(work).tokenizer, theirs, names)
         return work.memo["common"]
 
-    def _conversations(self, item: Item, work: Work) -> list[Conversation]:
-        """One for the label, one for the teacher's answer; one for both, where they are the same."""
+    def _conversations(self, item: Item, work: Work, further: Sequence[Any] = ()) -> list[Conversation]:
+        """One for the label, one for the teacher's answer; one for both, where they are the same.
+
+        Args:
+            item: the row.
+            work: its terms say which of the two are wanted.
+            further: turns that follow the row's own in the label's, as far as there is room.
+        """
         from distill.vlm.asking import question
         from distill.vlm.collating import Conversation
         from distill.vlm.top_tokens import ANSWER, TAIL
@@ -392,7 +398,7 @@ class VLM(Student):
         messages, images = in_order(row["messages"], row["images"])
         found = []
         if item.labelled and "answers" in work.terms:
-            encoded = words.encode(messages + self._further(item, work))
+            encoded = words.encode([*messages, *further])
             if len(encoded) > self._most_tokens(work):
                 encoded = words.encode(messages)
             found.append(Conversation(row["id"], encoded, images, labelled=True))
@@ -410,15 +416,17 @@ class VLM(Student):
                 found.append(Conversation(row["id"], encoded, images, labelled=False, target=item.target))
         return [c for c in found if len(c.encoded) <= self._most_tokens(work)]
 
-    def _further(self, item: Item, work: Work) -> list[Any]:
+    def _further(self, item: Item, phase: str, work: Work) -> list[Any]:
         """Turns of other labelled rows about the same picture, without the picture, in any order."""
-        if self.together == 1 or len(item.row["images"] or ()) != 1:
+        known = item.labelled and "answers" in work.terms
+        if self.together == 1 or not known or len(item.row["images"] or ()) != 1:
             return []
         at = work.dataset.at(item.row["id"])
-        others = self._labelled_by_picture(work)[self._pictures(work)[at]]
+        others = [p for p in self._labelled_by_picture(work)[self._pictures(work)[at]] if p != at]
+        rows = [work.dataset.row(int(p)) for p in item.rng.permutation(others)]
         turns: list[Any] = []
-        for p in item.rng.permutation([p for p in others if p != at])[: self.together - 1]:
-            for message in work.dataset.row(int(p))["messages"]:
+        for row in [row for row in rows if self.takes(row, phase)][: self.together - 1]:
+            for message in row["messages"]:
                 content = [part for part in message["content"] if part["type"] != "image"]
                 turns.append({"role": message["role"], "content": content})
         return in_order(turns, [])[0]
