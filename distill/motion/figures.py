@@ -126,6 +126,8 @@ def gain_plot(curves: Mapping[str, NDArray[np.float64]], side: int = 420) -> Ima
         draw.line([(margin - 4, y), (margin, y)], fill=(0, 0, 0))
         draw.text((4, y - 5), str(tick), fill=(60, 60, 60))
     draw.line([(margin, 4), (margin, side - margin), (side, side - margin)], fill=(0, 0, 0))
+    draw.text((side - 66, side - margin - 14), "gain asked", fill=(60, 60, 60))
+    draw.text((margin + 6, 4), "gain shown", fill=(60, 60, 60))
     for n, (name, curve) in enumerate(curves.items()):
         ink = _INKS[name]
         for *_, asked, shown, _direction in curve:
