@@ -25,9 +25,8 @@ from distill import recipe as recipes
 from distill.arm_names import ARMS
 from distill.distilling import distill
 from distill.progress import Watcher
-from distill.student import Item, terms_for
+from distill.student import terms_for
 from distill.testing import check_student
-from distill.views import View
 from distill.vlm import asking, joined, verdicts
 from distill.vlm.asking import Question
 from distill.vlm.top_tokens import TopTokens, top_tokens
@@ -36,7 +35,7 @@ from limbeck.errors import RequestError
 from limbeck.models import MINIATURES
 from limbeck.models.spec import ModelSpec
 from limbeck.pictures import decode
-from limbeck.turns import assistant, in_order, user
+from limbeck.turns import assistant, user
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = """
@@ -97,18 +96,6 @@ def work_of(home, out, *sets, arm="both"):
     distilling._claim(recipe, out)
     work = distilling._taught(distilling._work(recipe, out, "cpu", Watcher()), range(1), Watcher())
     return work.with_(terms=terms_for(recipe.student, ARMS[arm].signals, {}))
-
-
-def test_a_fresh_projector_speaks_as_loud_as_words(student):
-    """Oracle: standard deviations, of a picture's tokens and of all words', on pixels that it wasn't measured on."""
-    work = student[1]
-    model = work.student.build(work)
-    row = next(work.dataset.row(p) for p in range(len(work.dataset)) if work.dataset.row(p)["images"])
-    pixels = work.student._pixels(work)([decode(image) for image in row["images"]])["pixel_values"]
-    with torch.no_grad():
-        seen = model.get_image_features(pixels).pooler_output
-    ratio = torch.cat([*seen]).std() / model.get_input_embeddings().weight.std()
-    assert 0.3 < float(ratio) < 3
 
 
 def test_the_contract_of_students(home, tmp_path):
@@ -216,37 +203,6 @@ def test_adapters_go_to_what_a_phase_trains_and_never_to_the_tower(home, tmp_pat
     layer = "layers.0.self_attn.q_proj.weight"
     before = LlamaForCausalLM.from_pretrained(home / "llama").model.get_parameter(layer)
     assert not torch.equal(before, tuned.model.language_model.get_parameter(layer))
-
-
-def test_questions_about_one_picture_are_trained_on_in_one_conversation(home, tmp_path):
-    """Oracle: by count: one picture, the row's own turns first, an end token for each question; labelled rows alone."""
-    work = work_of(home, tmp_path / "a", "student.together=3", arm="labels")
-    words, dataset = work.student._words(work), work.dataset
-    labelled = batches.pools(dataset, work.recipe, work.seed).labelled
-    pictures = [dataset.row(p)["images"] for p in labelled]
-    p, same = next(
-        (int(p), [q for q, other in zip(labelled, pictures, strict=True) if other == own])
-        for p, own in zip(labelled, pictures, strict=True)
-        if len(own) == 1 and pictures.count(own) > 1
-    )
-    item = Item(dataset.row(p), None, View(), True, np.random.default_rng(0))
-    (found,) = work.student._conversations(item, work, work.student._further(item, "tune", work))
-    alone = words.encode(in_order(item.row["messages"], item.row["images"])[0])
-    assert found.encoded.ids[: len(alone)] == alone.ids
-    assert found.encoded.ids.count(words.image_id) == words.per_picture
-    ends = [
-        i for i, learnt in zip(found.encoded.ids, found.encoded.learnt, strict=True) if learnt and i == words.end_id
-    ]
-    assert len(ends) == min(3, len(same)) > 1
-    fewer = work_of(
-        home, tmp_path / "b", "student.together=3", "budget.labelled=1", "budget.unlabelled=0", arm="labels"
-    )
-    (only,) = batches.pools(fewer.dataset, fewer.recipe, fewer.seed).labelled
-    row = fewer.dataset.row(only)
-    item = Item(row, None, View(), True, np.random.default_rng(0))
-    assert fewer.student._further(item, "tune", fewer) == []
-    (found,) = fewer.student._conversations(item, fewer)
-    assert found.encoded.ids == words.encode(in_order(row["messages"], row["images"])[0]).ids
 
 
 # --- hidden pictures

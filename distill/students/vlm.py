@@ -68,9 +68,6 @@ class VLM(Student):
     """Rows that show more aren't trained on, and count as unanswered."""
     max_tokens: Annotated[int, Gt(0)] = 2048
     """Rows that are longer aren't trained on: cutting one could cut a picture."""
-    together: Annotated[int, Gt(0)] = 1
-    """Most questions about one picture that are trained on in one conversation, the row's own first. A picture is most of
-    a conversation's length, and a row of one question shows it for one answer."""
     answer_tokens: Annotated[int, Gt(0)] = 128
     """Most tokens of an answer."""
     closed_tokens: Annotated[int, Gt(0)] = 64
@@ -133,7 +130,11 @@ class VLM(Student):
         from distill.vlm.asking import is_closed
 
         found: list[str] = []
-        dataset, judged, pictures = work.dataset, work.recipe.evaluate.test_split, self._pictures(work)
+        dataset, judged = work.dataset, work.recipe.evaluate.test_split
+        pictures = [
+            frozenset(hashlib.blake2b(i, digest_size=8).digest() for i in images or ())
+            for images in dataset.values("images")
+        ]
         seen = {split: set().union(*(pictures[p] for p in positions)) for split, positions in dataset.splits.items()}
         for split, positions in dataset.splits.items():
             if len(positions) and not seen[split]:
@@ -207,7 +208,7 @@ class VLM(Student):
         """
         from distill.vlm.collating import collated
 
-        conversations = [c for item in items for c in self._conversations(item, work, self._further(item, phase, work))]
+        conversations = [c for item in items for c in self._conversations(item, work)]
         return collated(conversations, self._words(work), self._pixels(work))
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -379,14 +380,8 @@ class VLM(Student):
             work.memo["common"] = shared(self._words(work).tokenizer, theirs, names)
         return work.memo["common"]
 
-    def _conversations(self, item: Item, work: Work, further: Sequence[Any] = ()) -> list[Conversation]:
-        """One for the label, one for the teacher's answer; one for both, where they are the same.
-
-        Args:
-            item: the row.
-            work: its terms say which of the two are wanted.
-            further: turns that follow the row's own in the label's, as far as there is room.
-        """
+    def _conversations(self, item: Item, work: Work) -> list[Conversation]:
+        """One for the label, one for the teacher's answer; one for both, where they are the same."""
         from distill.vlm.asking import question
         from distill.vlm.collating import Conversation
         from distill.vlm.top_tokens import ANSWER, TAIL
@@ -398,10 +393,7 @@ class VLM(Student):
         messages, images = in_order(row["messages"], row["images"])
         found = []
         if item.labelled and "answers" in work.terms:
-            encoded = words.encode([*messages, *further])
-            if len(encoded) > self._most_tokens(work):
-                encoded = words.encode(messages)
-            found.append(Conversation(row["id"], encoded, images, labelled=True))
+            found.append(Conversation(row["id"], words.encode(messages), images, labelled=True))
         if item.target is not None and "tokens" in work.terms and len(item.target[TAIL]):
             if self.teacher_on == "rows":
                 encoded = words.encode(messages)
@@ -415,42 +407,6 @@ class VLM(Student):
             else:
                 found.append(Conversation(row["id"], encoded, images, labelled=False, target=item.target))
         return [c for c in found if len(c.encoded) <= self._most_tokens(work)]
-
-    def _further(self, item: Item, phase: str, work: Work) -> list[Any]:
-        """Turns of other labelled rows about the same picture, without the picture, in any order."""
-        known = item.labelled and "answers" in work.terms
-        if self.together == 1 or not known or len(item.row["images"] or ()) != 1:
-            return []
-        at = work.dataset.at(item.row["id"])
-        others = [p for p in self._labelled_by_picture(work)[self._pictures(work)[at]] if p != at]
-        rows = [work.dataset.row(int(p)) for p in item.rng.permutation(others)]
-        turns: list[Any] = []
-        for row in [row for row in rows if self.takes(row, phase)][: self.together - 1]:
-            for message in row["messages"]:
-                content = [part for part in message["content"] if part["type"] != "image"]
-                turns.append({"role": message["role"], "content": content})
-        return in_order(turns, [])[0]
-
-    def _labelled_by_picture(self, work: Work) -> dict[frozenset[bytes], list[int]]:
-        """Rows whose label may be seen, by the one picture that they are about."""
-        from distill.batches import pools
-
-        key = ("labelled by picture", work.seed)
-        if key not in work.memo:
-            found: dict[frozenset[bytes], list[int]] = {}
-            for p in pools(work.dataset, work.recipe, work.seed).labelled:
-                found.setdefault(self._pictures(work)[p], []).append(int(p))
-            work.memo[key] = found
-        return work.memo[key]
-
-    def _pictures(self, work: Work) -> list[frozenset[bytes]]:
-        """Digests of each row's pictures."""
-        if "pictures" not in work.memo:
-            work.memo["pictures"] = [
-                frozenset(hashlib.blake2b(i, digest_size=8).digest() for i in images or ())
-                for images in work.dataset.values("images")
-            ]
-        return work.memo["pictures"]
 
     def _most_tokens(self, work: Work) -> int:
         from transformers import AutoConfig

@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -160,29 +159,7 @@ def joined(
         model.lm_head.load_state_dict(speaker.lm_head.state_dict())
     model.generation_config.eos_token_id = words.end_id
     model.generation_config.pad_token_id = words.pad_id
-    model = model.float()
-    speak_softly(model)
-    return model
-
-
-@torch.no_grad()
-def speak_softly(model: LlavaForConditionalGeneration) -> None:
-    """Scales a fresh projector so that a picture's tokens are as loud as words.
-
-    Ten times as loud, which they are in a small model, they drown what the language model's layers add to them: it can
-    read them, but not think about them. Measured on one picture of noise.
-    """
-    config, projector = model.config.vision_config, model.model.multi_modal_projector
-    noise = torch.randn(
-        1, config.num_channels, config.image_size, config.image_size, generator=torch.Generator().manual_seed(0)
-    )
-    layers, skip = model.config.vision_feature_layer, int(model.config.vision_feature_select_strategy == "default")
-    states = model.model.vision_tower(noise, output_hidden_states=True).hidden_states
-    chosen = [states[i][:, skip:] for i in ([layers] if isinstance(layers, int) else layers)]
-    scale = model.get_input_embeddings().weight.std() / projector(torch.cat(chosen, -1)).std()
-    projector.linear_2.weight *= scale
-    if projector.linear_2.bias is not None:
-        projector.linear_2.bias *= scale
+    return model.float()
 
 
 def keep_layers(speaker: PreTrainedModel, count: int) -> None:
@@ -263,6 +240,8 @@ def speaks_anew(model: nn.Module) -> bool:
 
 
 def _loaded(kind: Any, place: str, revision: str | None) -> PreTrainedModel:
+    import torch
+
     require_safetensors(place, revision)
     try:
         with quiet():
