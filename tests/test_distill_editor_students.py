@@ -109,6 +109,7 @@ def test_the_full_size_editor_recipe_leaves_a_stock_pipeline(edited):
     unet = diffusers.UNet2DConditionModel.from_pretrained(folder / "unet")
     assert unet.config.in_channels == 8
     assert bool(unet.conv_in.weight[:, 4:].any()), "the source's weights have begun to learn"
+    assert not [c for c in folder.glob("*/config.json") if "_name_or_path" in c.read_text()], "no path of this machine"
     assert DiffusersEditModel.load(str(folder)).asked == Asked(2, 7.5, 1.5)
     assert {"direction", "preservation", "target", "evaluations"} <= values.keys()
     assert values["evaluations"] == 6, "two steps of three branches"

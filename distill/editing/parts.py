@@ -158,9 +158,12 @@ def save(network: EditingNetwork, folder: Path, *, half: bool) -> None:
             for name in ("vae", "text_encoder", "unet"):
                 setattr(pipe, name, copy.deepcopy(getattr(pipe, name)).half())
         pipe.save_pretrained(folder, safe_serialization=True)
-    config = folder / "text_encoder" / "config.json"
-    known = json.loads(config.read_text(encoding="utf-8"))
-    config.write_text(json.dumps(known | {"dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for config in folder.glob("*/config.json"):
+        known = json.loads(config.read_text(encoding="utf-8"))
+        known.pop("_name_or_path", None)  # where a part was loaded from is nobody else's business
+        if config.parent.name == "text_encoder":
+            known["dtype"] = "float32"
+        config.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     network.parts.asked.write(folder)
     if network.parts.words is not None:
         words = json.dumps({"words": sorted(network.parts.words)}, indent=1)
