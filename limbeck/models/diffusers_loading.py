@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import diffusers
 import torch
-import transformers
 
 from limbeck.errors import ModelNotFound, SettingError, one_line
+from limbeck.models.quiet import quiet
 from limbeck.models.weights import require_safetensors, weights_name
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "LatentConsistencyModelPipeline")
@@ -177,23 +176,9 @@ def _forces_upcast(folder: Path) -> bool:
     return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("force_upcast", True))
 
 
-@contextmanager
-def silence() -> Iterator[None]:
-    """Keeps the libraries' loading bars and import notices off the terminal; their errors still come as exceptions."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for library, verbosity, bars in before:
-            library.set_verbosity(verbosity)
-            if bars:
-                library.enable_progress_bar()
+def silence() -> AbstractContextManager[None]:
+    """Keeps both libraries' loading bars and import notices off the terminal; their errors still come as exceptions."""
+    return quiet(diffusers.utils.logging)
 
 
 def _place(pipe: diffusers.DiffusionPipeline, device: torch.device, offload: Offload) -> None:
