@@ -106,11 +106,9 @@ class Motion(Student):
 
     def check(self, work: Work) -> list[str]:
         """Clips that differ in size, have no gain or too large ones; crops and views that don't fit."""
-        kinds, found, highest = set(), [], 0.0
-        for position in range(len(work.dataset)):
-            row = work.dataset.row(position)
-            kinds.add((row["height_px"], row["width_px"], len(row["gain_total"] or ())))
-            highest = max([highest, *(row["gain_total"] or ())])
+        found, sizes = [], [[*work.dataset.values(name)] for name in ("height_px", "width_px", "gain_total")]
+        kinds = {(height, width, len(gains or ())) for height, width, gains in zip(*sizes, strict=True)}
+        highest = max((gain for gains in sizes[2] for gain in gains or ()), default=0.0)
         if len(kinds) != 1:
             found.append(f"clips of {len(kinds)} kinds (height, width, gains): {sorted(kinds)[:4]}; expected one")
         height, width, gains = sorted(kinds)[0]
