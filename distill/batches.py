@@ -10,7 +10,7 @@ views with the same random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -99,13 +99,33 @@ def pools(dataset: Dataset, recipe: DistillRecipe, seed: int) -> Pools:
     return Pools(chosen[:labelled], chosen[labelled:], dev, test)
 
 
+def _families(keys: Sequence[Hashable]) -> list[Positions]:
+    """Places of each key; a place without one is a family of its own.
+
+    >>> [family.tolist() for family in _families(["a", None, "b", "a", None])]
+    [[0, 3], [1], [2], [4]]
+    """
+    found: dict[Hashable, list[int]] = {}
+    for i, key in enumerate(keys):
+        found.setdefault((i,) if key is None else (key, "key"), []).append(i)
+    return [np.array(places, np.int64) for places in found.values()]
+
+
 class Stream:
     """An endless walk through a pool, in an order that seed and lap decide."""
 
-    def __init__(self, pool: Positions, seed: int, name: str) -> None:
-        """`name` keeps the orders of two streams of one seed apart."""
+    def __init__(self, pool: Positions, seed: int, name: str, keys: Sequence[Hashable] | None = None) -> None:
+        """`name` keeps the orders of two streams of one seed apart; places of one key in `keys` follow each other."""
         self.pool = pool
-        self._order = lru_cache(maxsize=4)(lambda lap: seeds.rng(seed, "order", name, lap).permutation(len(pool)))
+        families = None if keys is None else _families(keys)
+
+        def order(lap: int) -> Positions:
+            rng = seeds.rng(seed, "order", name, lap)
+            if families is None:
+                return rng.permutation(len(pool))
+            return np.concatenate([rng.permutation(families[i]) for i in rng.permutation(len(families))])
+
+        self._order = lru_cache(maxsize=4)(order)
 
     def __getitem__(self, n: int) -> int:
         """Position in the dataset of the n-th row of the walk."""
@@ -130,8 +150,10 @@ class Batches:
         both = arm.taught and len(unlabelled)
         share = work.recipe.budget.labelled_share
         self._labelled_rows = round(batch_size * share) if both else batch_size
-        self._labelled = Stream(labelled, work.seed, f"{phase} labelled")
-        self._unlabelled = Stream(unlabelled, work.seed, f"{phase} unlabelled") if both else None
+        self._labelled = Stream(labelled, work.seed, f"{phase} labelled", self._keys(labelled))
+        self._unlabelled = (
+            Stream(unlabelled, work.seed, f"{phase} unlabelled", self._keys(unlabelled)) if both else None
+        )
         self.epoch_steps = max(
             -(-len(labelled) // max(1, self._labelled_rows)),
             -(-len(unlabelled) // max(1, batch_size - self._labelled_rows)) if both else 0,
@@ -143,6 +165,14 @@ class Batches:
         if type(student).takes is Student.takes:  # which takes everything
             return pool
         return np.array([p for p in pool if student.takes(dataset.row(p), self._phase)], np.int64)
+
+    def _keys(self, pool: Positions) -> list[Hashable] | None:
+        """Hashes of `Student.together`, which may be as long as pictures; None where every row goes alone."""
+        student, dataset = self._work.student, self._work.dataset
+        if type(student).together is Student.together:
+            return None
+        keys = [None if (key := student.together(dataset.row(p))) is None else hash(key) for p in pool]
+        return keys if any(key is not None for key in keys) else None
 
     def _swapped(self, pool: Positions) -> dict[int, int]:
         """The sham teacher's targets: within each kind of row that the student calls exchangeable."""

@@ -219,6 +219,10 @@ class Student(ABC):
         """Rows of one kind may have each other's targets in the sham arm; those of no other: as long an answer, say."""
         return None
 
+    def together(self, row: dict[str, Any]) -> Hashable:
+        """Rows of one key follow each other in the walk through the training rows; those of None go alone."""
+        return None
+
     def length(self, row: dict[str, Any]) -> float:
         """Rows of about one length share a micro-batch, so that little is padded; cutting a batch changes no result."""
         return 0

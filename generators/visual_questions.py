@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from limbeck.questions.ask import Ask
 from limbeck.questions.pictures import DRAWERS_OF_ONE, DRAWERS_OF_TWO, TURNED_BY, edited, turning
 from limbeck.questions.program import Ambiguous, Value, answer
-from limbeck.questions.rows import check_shares, draw, question_row
+from limbeck.questions.rows import PICTURE_FIRST, check_shares, draw, question_row
 from limbeck.questions.view import View
 from limbeck.questions.wording import LANGUAGES, Form
 from limbeck.records import columns
@@ -52,6 +52,8 @@ class VisualQuestions(Generator):
         types: share of each type of single question; empty: each template alike.
         languages: share of each language.
         forms: share of short answers, sentences and multiple choices.
+        picture_first: share of questions that come after their pictures; with all of them a student may read each
+            picture once for all its questions (`share_pictures`).
         size_px: side of the pictures drawn.
         pictures: False leaves the pictures out; the scenes can draw them again.
     """
@@ -71,6 +73,7 @@ class VisualQuestions(Generator):
     types: dict[str, float] = Field(default_factory=dict)
     languages: dict[str, float] = Field(default_factory=lambda: {"en": 0.5, "ko": 0.5})
     forms: dict[Form, float] = Field(default_factory=lambda: {"word": 0.5, "sentence": 0.3, "choice": 0.2})
+    picture_first: Annotated[float, Field(ge=0, le=1)] = PICTURE_FIRST
     size_px: Annotated[int, Field(ge=16, le=1024)] = 64
     pictures: bool = True
 
@@ -171,7 +174,7 @@ class VisualQuestions(Generator):
             form = "word"  # the options were drawn for one of the two answers
         views = [subject.views[i] for i in which]
         images = [subject.image(i) for i in which] if self.pictures else []
-        return {**question_row(ask, value, views, images, language, form, rng), "pair_id": pair}
+        return {**question_row(ask, value, views, images, language, form, rng, self.picture_first), "pair_id": pair}
 
     def _shares(self, geometry: bool) -> tuple[list[str], list[float]]:
         """Templates of single questions, and the upper end of each one's share of [0, 1)."""

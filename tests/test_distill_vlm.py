@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,65 @@ def test_gradients_do_not_depend_on_the_micro_batch(home, tmp_path):
     assert gradients[0].norm() > 0.1
     for other in gradients[1:]:
         assert torch.allclose(gradients[0], other, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_gradients_do_not_depend_on_whether_pictures_are_shared(home, tmp_path, attention):
+    """Oracle: the same rows one by one; those of a picture, of two pictures, and with the question before the picture."""
+    sets = ["student.share_pictures=true", "student.tune_vision=true"]
+    work = work_of(home, tmp_path / "out", *sets, arm="labels")
+    alone = work_of(home, tmp_path / "alone", "student.tune_vision=true", arm="labels")
+    found = batches.pools(work.dataset, work.recipe, 0)
+    rows = batches.Batches(work, ARMS["labels"], found, "tune", 24, None)
+    items = [rows._item(0, place, *position) for place, position in enumerate(rows.positions(0))]
+    gradients, tensors = [], []
+    for own in (work, alone):
+        torch.manual_seed(0)
+        model = own.student.build(own)
+        own.student.begin(model, "tune", own)
+        model.set_attn_implementation(attention)
+        batch = own.student.batch(items, "tune", own)
+        own.student.losses(model, batch, "tune", own)["answers"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad]))
+        tensors.append(batch)
+    shared, single = tensors
+    assert sorted(shared["answer_ids"].tolist()) == sorted(single["answer_ids"].tolist())
+    assert len(shared["begin_pixels"]) < len(shared["after_of"]) > len(shared["input_ids"]) > 0
+    assert len(single["input_ids"]) == len(items)
+    assert gradients[0].norm() > 0.1
+    assert torch.allclose(*gradients, rtol=1e-3, atol=2e-5 * float(gradients[1].norm()))
+
+
+def test_rows_of_a_picture_follow_each_other_and_each_comes_once(home, tmp_path):
+    """Oracle: the pictures of the rows of a whole walk."""
+    work = work_of(home, tmp_path / "out", "student.share_pictures=true", arm="labels")
+    found = batches.pools(work.dataset, work.recipe, 0)
+    rows = batches.Batches(work, ARMS["labels"], found, "tune", len(found.labelled), None)
+    orders = [[position for position, _ in rows.positions(step)] for step in range(2)]
+    assert all(sorted(order) == sorted(found.labelled) for order in orders)
+    assert orders[0] != orders[1]
+    pictures = [tuple(work.dataset.row(p)["images"]) for p in orders[0]]
+    runs = 1 + sum(a != b for a, b in pairwise(pictures))
+    assert runs == len(set(pictures)) < len(pictures)
+
+
+def test_a_tower_that_is_tuned_learns_as_far_as_it_is_seen(home, tmp_path):
+    """Oracle: names of what has gradients after a step; its layers past the one that is seen would never get any."""
+    work = work_of(home, tmp_path / "out", "student.tune_vision=true", "student.vision_layers=[-2]", arm="labels")
+    model = work.student.build(work)
+    work.student.begin(model, "align", work)
+    assert not any(p.requires_grad for p in model.model.vision_tower.parameters())
+    work.student.begin(model, "tune", work)
+    model.train()
+    tower = model.model.vision_tower
+    assert tower.training
+    found = batches.pools(work.dataset, work.recipe, 0)
+    batch = batches.Batches(work, ARMS["labels"], found, "tune", 8, None).micro_batches(0)[0]
+    work.student.losses(model, batch, "tune", work)["answers"].backward()
+    learning = {name for name, p in tower.named_parameters() if p.requires_grad}
+    assert learning == {name for name, p in tower.named_parameters() if p.grad is not None}
+    assert any(".layers.0." in name for name in learning)
+    assert not any(f".layers.{tower.config.num_hidden_layers - 1}." in name for name in learning)
 
 
 def test_adapters_go_to_what_a_phase_trains_and_never_to_the_tower(home, tmp_path):

@@ -91,9 +91,10 @@ def test_labels_are_at_the_place_before_their_token(words):
     assert batch["attention_mask"].sum(1).tolist() == [7, 16]
     keep = batch["keep"].tolist()
     assert keep == [4, 5, 6, 7, 13, 14]
-    places = [(row, keep[at]) for row, at in batch["answer_at"].tolist()]
+    places = [(at // len(keep), keep[at % len(keep)]) for at in batch["answer_at"].tolist()]
     assert places == [(0, 4), (0, 5), (1, 6), (1, 7), (1, 13), (1, 14)]
     assert batch["answer_ids"].tolist() == [YES, END, NO, END, SO, END]
+    assert batch["answer_of"].tolist() == [0, 0, 1, 1, 1, 1]
 
 
 def test_a_shorter_sham_target_teaches_as_many_places_as_it_has(words):
@@ -106,7 +107,7 @@ def test_a_shorter_sham_target_teaches_as_many_places_as_it_has(words):
     }
     first = conversations(words)[0]
     batch = collated([Conversation("a", first.encoded, (), False, target)], words, pixels=None)
-    assert batch["taught_at"].tolist() == [[0, 0]]
+    assert batch["taught_at"].tolist() == [0]
     assert len(batch["answer_ids"]) == 0
     assert batch["top_ids"].tolist() == [[YES, NO]]
 

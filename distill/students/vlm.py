@@ -1,7 +1,7 @@
 """A small model that answers questions about pictures: LLaVA's two trainings of a vision tower and a language model.
 
     align   the projector alone learns to show the language model what the tower sees
-    tune    projector and language model learn to answer; the vision tower stays frozen in both
+    tune    projector and language model learn to answer, and the vision tower where `tune_vision` says so
 
 It learns from the rows' answers, whoever wrote them (programs, people, a model behind an endpoint: sequence-level
 distillation), and, where a teacher that sees is named, from the likeliest tokens that the teacher thinks of at each
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @settings
 class VLM(Student):
-    """A small vision-language model in Llava's format: a frozen vision tower, a projector, a language model."""
+    """A small vision-language model in Llava's format: a vision tower, a projector, a language model."""
 
     name: ClassVar = "vlm"
     version: ClassVar = 1
@@ -62,6 +62,11 @@ class VLM(Student):
     """Layers of the tower that are seen, from its end."""
     class_token: bool = False
     """Whether a tower's class token is seen beside its patches."""
+    tune_vision: bool = False
+    """Whether the vision tower learns along while tuning. LLaVA 1.5 keeps it frozen; LLaVA-NeXT doesn't."""
+    share_pictures: bool = False
+    """Whether rows of one picture come in one step, behind one copy of it: the same loss for less work, and fewer
+    different pictures a step. Pays where there are several questions a picture, asked after it."""
     language_layers: Annotated[int, Gt(0)] | None = None
     """How many of the language model's layers are kept, evenly spaced; None is all."""
     max_pictures: Annotated[int, Gt(0)] = 4
@@ -181,7 +186,8 @@ class VLM(Student):
         """The projector learns in both phases, the language model in the second."""
         from distill.vlm import joined
 
-        joined.trained(model, ("projector",) if phase == "align" else ("projector", "language"))
+        tuned = ("projector", "language", *(("vision",) if self.tune_vision else ()))
+        joined.trained(model, ("projector",) if phase == "align" else tuned)
         if work.device == "cpu":  # the fused kernel's backward pass in bfloat16 takes longer there than all else
             model.set_attn_implementation("eager")
 
@@ -196,6 +202,10 @@ class VLM(Student):
         """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
         return row["language"], row["question_type"], row.get("answer_type")
 
+    def together(self, row: dict[str, Any]) -> Hashable:
+        """Rows of the same pictures, where they share them."""
+        return tuple(row["images"] or ()) or None if self.share_pictures else None
+
     def length(self, row: dict[str, Any]) -> float:
         """About that of its conversation: a picture is as long as three hundred letters."""
         return 300 * len(row["images"] or ()) + sum(len(p["text"] or "") for m in row["messages"] for p in m["content"])
@@ -209,7 +219,7 @@ class VLM(Student):
         from distill.vlm.collating import collated
 
         conversations = [c for item in items for c in self._conversations(item, work)]
-        return collated(conversations, self._words(work), self._pixels(work))
+        return collated(conversations, self._words(work), self._pixels(work), self.share_pictures)
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Tokens of answers, and places at which the teacher says something."""
@@ -224,9 +234,8 @@ class VLM(Student):
         if len(batch["answer_ids"]):
             found["answers"] = cross_entropy(logits, batch, len(self._words(work))).sum()
         if len(batch["tail"]):
-            rows, places = batch["taught_at"].unbind(-1)
             found["tokens"] = losses.topk_tail_kl(
-                logits[rows, places],
+                logits[batch["taught_at"]],
                 batch["top_ids"],
                 batch["top_logprobs"],
                 batch["tail"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from distill.student import Batch
+from distill.vlm import beginnings
 from distill.vlm.asking import picture
 from distill.vlm.top_tokens import LOGPROBS, TAIL, TOP
 from distill.vlm.words import Encoded, Words
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from limbeck.models.preprocess import Preprocess
 
 
@@ -40,55 +44,124 @@ class Conversation:
     target: Mapping[str, NDArray[Any]] | None = None
 
 
-def collated(conversations: Sequence[Conversation], words: Words, pixels: Preprocess) -> Batch:
+def collated(conversations: Sequence[Conversation], words: Words, pixels: Preprocess, share: bool = False) -> Batch:
     """A batch.
+
+    Args:
+        conversations: what is learnt.
+        words: the tokenizer.
+        pixels: the vision tower's preprocessing.
+        share: whether conversations that begin with one picture share that beginning, see `distill.vlm.beginnings`.
 
     Returns:
         `input_ids`, `attention_mask` (B, T); `pixel_values` (N, 3, S, S), all pictures in order; `keep` (P,), the
-        places whose logits any row needs; `answer_at` (L, 2), row and index into `keep` of each label, and `answer_ids`
-        (L,); `taught_at` (M, 2) alike for what the teacher says, with `top_ids` and `top_logprobs` (M, k) and `tail` (M,).
+        places whose logits any row needs. With something shared, `begin_ids` (F, T') and `begin_pixels` (N', 3, S, S);
+        `after_ids`, `after_mask` (B', T''), what follows them, `after_of` (B',) which, and `after_keep` (P',).
+        Of all those logits, row by row, the whole conversations first: `answer_at` (L,), which belong to a label,
+        `answer_ids` (L,), which it is, `answer_of` (L,), in which conversation; `taught_at` (M,) alike for what the
+        teacher says, with `top_ids` and `top_logprobs` (M, k) and `tail` (M,).
 
     Convention: the logits at a place speak of the token after it.
     """
-    width = max((len(c.encoded) for c in conversations), default=1)
-    ids = torch.full((max(1, len(conversations)), width), words.pad_id)
-    there = torch.zeros_like(ids)
-    there[:, 0] = 1  # also where every row was too long
-    answer_at: list[tuple[int, int]] = []
-    taught_at: list[tuple[int, int]] = []
-    answer_ids: list[int] = []
-    shown, targets = [], []
+    found = beginnings.NOTHING
+    if share:
+        every = [c.encoded.ids for c in conversations]
+        found = beginnings.shared(every, [c.images for c in conversations], words.image_id)
+    whole, after = _Rows(), _Rows()
     for n, c in enumerate(conversations):
-        ids[n, : len(c.encoded)] = torch.tensor(c.encoded.ids)
-        there[n, : len(c.encoded)] = 1
-        shown += [picture(data, c.row_id) for data in c.images]
-        learnt = [i for i, learns in enumerate(c.encoded.learnt) if learns]
-        if c.labelled:
-            answer_at += [(n, i - 1) for i in learnt]
-            answer_ids += [c.encoded.ids[i] for i in learnt]
-        if c.target is not None:
-            m = min(len(learnt), len(c.target[TAIL]))  # another row's target may be of another length
-            taught_at += [(n, i - 1) for i in learnt[:m]]
-            targets.append({name: value[:m] for name, value in c.target.items()})
-    keep = sorted({place for _, place in (*answer_at, *taught_at)}) or [0]
-    number = {place: i for i, place in enumerate(keep)}
+        (after if n in found.of else whole).add(n, c, found.length if n in found.of else 0)
+    shown = [image for n in whole.numbers for image in _pictures(conversations[n])]
+    ids, there, keep = whole.tensors(words.pad_id, at_least=0 if found.of else 1)
+    batch = {"input_ids": ids, "attention_mask": there, "pixel_values": _pixels(shown, pixels), "keep": keep}
+    if found.of:
+        first = conversations[found.firsts[0]].encoded.ids[: found.length]
+        shown = [image for n in found.firsts for image in _pictures(conversations[n])]
+        ids, there, after_keep = after.tensors(words.pad_id)
+        batch |= {
+            "begin_ids": torch.tensor(first).repeat(len(found.firsts), 1),
+            "begin_pixels": _pixels(shown, pixels),
+            "after_ids": ids,
+            "after_mask": there,
+            "after_of": torch.tensor([found.of[n] for n in after.numbers]),
+            "after_keep": after_keep,
+        }
+    before = len(batch["input_ids"]) * len(keep)
+    answers = [*whole.flat(whole.answers, 0), *after.flat(after.answers, before)]
+    taught = [*whole.flat(whole.taught, 0), *after.flat(after.taught, before)]
+    targets = [t for rows in (whole, after) for t in rows.targets]
     k = targets[0][TOP].shape[1] if targets else 1
-    return {
-        "input_ids": ids,
-        "attention_mask": there,
-        "pixel_values": pixels(shown)["pixel_values"] if shown else torch.zeros(0, 3, 1, 1),
-        "keep": torch.tensor(keep),
-        "answer_at": _pairs(answer_at, number),
-        "answer_ids": torch.tensor(answer_ids, dtype=torch.long),
-        "taught_at": _pairs(taught_at, number),
+    return batch | {
+        "answer_at": torch.tensor(answers, dtype=torch.long),
+        "answer_ids": torch.tensor(whole.answer_ids + after.answer_ids, dtype=torch.long),
+        "answer_of": torch.tensor([r.numbers[row] for r in (whole, after) for row, _ in r.answers], dtype=torch.long),
+        "taught_at": torch.tensor(taught, dtype=torch.long),
         "top_ids": _stacked(targets, TOP, (0, k)).long(),
         "top_logprobs": _stacked(targets, LOGPROBS, (0, k)).float(),
         "tail": _stacked(targets, TAIL, (0,)).float(),
     }
 
 
-def _pairs(pairs: list[tuple[int, int]], number: dict[int, int]) -> torch.Tensor:
-    return torch.tensor([(row, number[place]) for row, place in pairs], dtype=torch.long).reshape(-1, 2)
+class _Rows:
+    """Rows that go through the model together, and their places whose logits are needed.
+
+    Attributes:
+        numbers: of the conversations.
+        answers: row and place before each token that is learnt.
+        answer_ids: those tokens.
+        taught: row and place before each token that the teacher speaks of.
+        targets: what it says, of each row that has a target.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.answers: list[tuple[int, int]] = []
+        self.answer_ids: list[int] = []
+        self.taught: list[tuple[int, int]] = []
+        self.targets: list[dict[str, NDArray[Any]]] = []
+        self._ids: list[list[int]] = []
+
+    def add(self, number: int, c: Conversation, start: int) -> None:
+        """A conversation, without its first `start` tokens."""
+        row, ids = len(self._ids), c.encoded.ids
+        self.numbers.append(number)
+        self._ids.append(ids[start:])
+        learnt = [i for i, learns in enumerate(c.encoded.learnt) if learns]
+        before = [(row, i - start - 1) for i in learnt]
+        if c.labelled:
+            self.answers += before
+            self.answer_ids += [ids[i] for i in learnt]
+        if c.target is not None:
+            m = min(len(learnt), len(c.target[TAIL]))  # another row's target may be of another length
+            self.taught += before[:m]
+            self.targets.append({name: value[:m] for name, value in c.target.items()})
+
+    @cached_property
+    def keep(self) -> list[int]:
+        """Places that any row needs."""
+        return sorted({place for _, place in (*self.answers, *self.taught)}) or [0]
+
+    def tensors(self, pad_id: int, at_least: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(B, T) ids, (B, T) whether there is one, (P,) `keep`; rows of padding where every conversation was too long."""
+        ids = torch.full((max(at_least, len(self._ids)), max(map(len, self._ids), default=1)), pad_id)
+        there = torch.zeros_like(ids)
+        there[:, 0] = 1
+        for row, own in enumerate(self._ids):
+            ids[row, : len(own)] = torch.tensor(own)
+            there[row, : len(own)] = 1
+        return ids, there, torch.tensor(self.keep)
+
+    def flat(self, pairs: Sequence[tuple[int, int]], offset: int) -> list[int]:
+        """Rows and places as numbers of logits, of which there are `keep` in each row."""
+        number = {place: i for i, place in enumerate(self.keep)}
+        return [offset + row * len(self.keep) + number[place] for row, place in pairs]
+
+
+def _pictures(c: Conversation) -> list[Image.Image]:
+    return [picture(data, c.row_id) for data in c.images]
+
+
+def _pixels(shown: Sequence[Image.Image], pixels: Preprocess) -> torch.Tensor:
+    return pixels(shown)["pixel_values"] if shown else torch.zeros(0, 3, 1, 1)
 
 
 def _stacked(targets: list[dict[str, Any]], name: str, empty: tuple[int, ...]) -> torch.Tensor:
@@ -96,21 +169,41 @@ def _stacked(targets: list[dict[str, Any]], name: str, empty: tuple[int, ...]) -
 
 
 def logits_of(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """(B, P, V) logits at the places of `keep`; one forward pass of a `LlavaForConditionalGeneration`, or a wrapped one."""
-    pixels = batch["pixel_values"]
-    return model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        pixel_values=pixels if len(pixels) else None,
-        logits_to_keep=batch["keep"],
-        use_cache=False,
-    ).logits
+    """(R, V) logits that `answer_at` and `taught_at` count, of a `LlavaForConditionalGeneration`, or a wrapped one."""
+    found = []
+    if len(batch["input_ids"]):
+        pixels = batch["pixel_values"]
+        found.append(
+            model(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                pixel_values=pixels if len(pixels) else None,
+                logits_to_keep=batch["keep"],
+                use_cache=False,
+            ).logits
+        )
+    if "begin_ids" in batch:
+        ids, of = batch["begin_ids"], batch["after_of"]
+        seen = model(input_ids=ids, pixel_values=batch["begin_pixels"], logits_to_keep=1, use_cache=True)
+        begun = seen.past_key_values
+        begun.batch_select_indices(of)
+        places = torch.arange(batch["after_ids"].shape[1], device=ids.device) + ids.shape[1]
+        found.append(
+            model(
+                input_ids=batch["after_ids"],
+                attention_mask=torch.cat([torch.ones_like(ids)[of], batch["after_mask"]], 1),
+                position_ids=places.expand_as(batch["after_ids"]),
+                past_key_values=begun,
+                use_cache=True,
+                logits_to_keep=batch["after_keep"],
+            ).logits
+        )
+    return torch.cat([logits.flatten(0, 1) for logits in found])
 
 
 def cross_entropy(logits: torch.Tensor, batch: Batch, vocabulary: int) -> torch.Tensor:
     """(L,) of each learnt token, float32; rows of the output past the tokens that exist are left out."""
-    rows, places = batch["answer_at"].unbind(-1)
-    said = logits[rows, places][:, :vocabulary].float()
+    said = logits[batch["answer_at"]][:, :vocabulary].float()
     return F.cross_entropy(said, batch["answer_ids"], reduction="none")
 
 
@@ -126,7 +219,7 @@ def likelihood(
         chosen = np.array(order[start : start + batch])
         tensors = {k: v.to(device) for k, v in collated([conversations[n] for n in chosen], words, pixels).items()}
         each = cross_entropy(logits_of(model, tensors), tensors, len(words)).cpu().numpy()
-        rows = chosen[tensors["answer_at"][:, 0].cpu().numpy()]
+        rows = chosen[tensors["answer_of"].cpu().numpy()]
         np.add.at(nll, rows, each)
         np.add.at(tokens, rows, 1)
     return nll, tokens

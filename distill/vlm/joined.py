@@ -10,6 +10,7 @@ Source: Liu et al. 2023, Visual Instruction Tuning; Liu et al. 2023, Improved Ba
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -227,11 +228,25 @@ def kept_frozen(module: nn.Module) -> None:
 
 
 def trained(model: LlavaForConditionalGeneration, parts: Sequence[str]) -> None:
-    """Lets some of `projector` and `language` learn; everything else, the vision tower always, is frozen."""
-    kept_frozen(model.model.vision_tower)
+    """Lets some of `vision`, `projector` and `language` learn; everything else is frozen."""
+    if "vision" in parts:
+        _learning(model)
+    else:
+        kept_frozen(model.model.vision_tower)
     model.model.multi_modal_projector.requires_grad_("projector" in parts)
     model.model.language_model.requires_grad_("language" in parts)
     model.lm_head.requires_grad_("language" in parts)
+
+
+def _learning(model: LlavaForConditionalGeneration) -> None:
+    """Lets the vision tower learn, as far as it is seen: weights that no output depends on would never get a gradient."""
+    tower, seen = model.model.vision_tower, model.config.vision_feature_layer
+    vars(tower).pop("train", None)  # see `kept_frozen`
+    last = max(seen if isinstance(seen, list) else [seen])
+    for name, parameter in tower.named_parameters():
+        layer = re.search(r"\.layers\.(\d+)\.", f".{name}")
+        unseen = layer is not None and int(layer[1]) > tower.config.num_hidden_layers + last
+        parameter.requires_grad_(not unseen and "post_layernorm" not in name and "head." not in name)
 
 
 def speaks_anew(model: nn.Module) -> bool:

@@ -17,7 +17,7 @@ from limbeck.stage import Row
 from limbeck.turns import assistant, user
 
 NTH = {"en": ("First picture:", "Second picture:"), "ko": ("첫 번째 그림:", "두 번째 그림:")}
-BESIDE_TEXT, BEFORE_TEXT = 0.5, 0.75
+BESIDE_TEXT, PICTURE_FIRST = 0.5, 0.75
 """Two pictures are each announced in half of the questions; else pictures come before the text in half of the rest."""
 
 
@@ -29,6 +29,7 @@ def question_row(
     language: str,
     form: Form,
     rng: random.Random,
+    picture_first: float = PICTURE_FIRST,
 ) -> Row:
     """The columns of one question, without an id.
 
@@ -40,11 +41,12 @@ def question_row(
         language: `en` or `ko`.
         form: how it is to be answered.
         rng: wording and where the pictures stand.
+        picture_first: share of questions that come after their pictures.
     """
     layout = rng.random()
     worded = word(ask, value, views, language, form, rng)
     shown: list[int] = list(range(len(images)))
-    parts: list[str | int] = [*shown, worded.question] if layout < BEFORE_TEXT else [worded.question, *shown]
+    parts: list[str | int] = [*shown, worded.question] if layout < picture_first else [worded.question, *shown]
     if len(shown) == 2 and layout < BESIDE_TEXT:
         first, second = NTH[language]
         parts = [first, 0, second, 1, worded.question]
