@@ -119,6 +119,18 @@ def test_what_is_no_scene_is_dropped():
         assert [drop.reason for drop in stage.generate(rows, DirectRun())] == ["not_a_scene"] * 3
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_pictures_come_before_questions_as_often_as_asked(share):
+    """Oracle: the first part of every question; nothing else changes."""
+    here = {row["id"]: row for row in made(VisualQuestions(per_scene=10, picture_first=share), storybook(6))}
+    usual = {row["id"]: row for row in made(VisualQuestions(per_scene=10), storybook(6))}
+    for name, row in here.items():
+        if len(row["images"]) == 1:
+            assert (row["messages"][0]["content"][0]["type"] == "image") == bool(share)
+        assert row["program"] == usual[name]["program"]
+        assert answers(row["messages"]) == answers(usual[name]["messages"])
+
+
 def test_shares_and_settings():
     only = made(VisualQuestions(types={"count": 1}, languages={"ko": 1}, forms={"word": 1}, two_pictures=0,
                                 minimal_pairs=0), storybook(10))  # fmt: skip
