@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 LONG = 2
@@ -35,6 +36,17 @@ class Shared:
 
 
 NOTHING = Shared(0, {}, [])
+
+
+def of_one_length(found: Shared, lengths: Sequence[int], groups: int = 3) -> list[list[int]]:
+    """Conversations that share, in groups of about one length, so that little is padded.
+
+    >>> of_one_length(Shared(2, dict.fromkeys(range(5), 0), [0]), [9, 5, 7, 6, 8])
+    [[1], [3, 2], [4, 0]]
+    """
+    order = sorted(found.of, key=lambda n: lengths[n])
+    cuts = [len(order) * i // groups for i in range(groups + 1)]
+    return [order[a:b] for a, b in pairwise(cuts) if a < b]
 
 
 def shared(ids: Sequence[Sequence[int]], images: Sequence[Sequence[bytes]], image_id: int) -> Shared:

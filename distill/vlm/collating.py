@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
+from transformers import DynamicCache
 
 from distill.student import Batch
 from distill.vlm import beginnings
@@ -55,8 +57,9 @@ def collated(conversations: Sequence[Conversation], words: Words, pixels: Prepro
 
     Returns:
         `input_ids`, `attention_mask` (B, T); `pixel_values` (N, 3, S, S), all pictures in order; `keep` (P,), the
-        places whose logits any row needs. With something shared, `begin_ids` (F, T') and `begin_pixels` (N', 3, S, S);
-        `after_ids`, `after_mask` (B', T''), what follows them, `after_of` (B',) which, and `after_keep` (P',).
+        places whose logits any row needs. With something shared, `begin_ids` (F, T') and `begin_pixels` (N', 3, S, S),
+        and for each group i of what follows them, short ones first, `after_ids_i` and `after_mask_i` (B', T''),
+        `after_of_i` (B',), which they follow, and `after_keep_i` (P',).
         Of all those logits, row by row, the whole conversations first: `answer_at` (L,), which belong to a label,
         `answer_ids` (L,), which it is, `answer_of` (L,), in which conversation; `taught_at` (M,) alike for what the
         teacher says, with `top_ids` and `top_logprobs` (M, k) and `tail` (M,).
@@ -67,33 +70,39 @@ def collated(conversations: Sequence[Conversation], words: Words, pixels: Prepro
     if share:
         every = [c.encoded.ids for c in conversations]
         found = beginnings.shared(every, [c.images for c in conversations], words.image_id)
-    whole, after = _Rows(), _Rows()
+    whole, after = _Rows(), []
     for n, c in enumerate(conversations):
-        (after if n in found.of else whole).add(n, c, found.length if n in found.of else 0)
+        if n not in found.of:
+            whole.add(n, c, 0)
+    for group in beginnings.of_one_length(found, [len(c.encoded) for c in conversations]):
+        after.append(_Rows())
+        for n in group:
+            after[-1].add(n, conversations[n], found.length)
     shown = [image for n in whole.numbers for image in _pictures(conversations[n])]
     ids, there, keep = whole.tensors(words.pad_id, at_least=0 if found.of else 1)
     batch = {"input_ids": ids, "attention_mask": there, "pixel_values": _pixels(shown, pixels), "keep": keep}
     if found.of:
         first = conversations[found.firsts[0]].encoded.ids[: found.length]
         shown = [image for n in found.firsts for image in _pictures(conversations[n])]
-        ids, there, after_keep = after.tensors(words.pad_id)
         batch |= {
             "begin_ids": torch.tensor(first).repeat(len(found.firsts), 1),
             "begin_pixels": _pixels(shown, pixels),
-            "after_ids": ids,
-            "after_mask": there,
-            "after_of": torch.tensor([found.of[n] for n in after.numbers]),
-            "after_keep": after_keep,
         }
-    before = len(batch["input_ids"]) * len(keep)
-    answers = [*whole.flat(whole.answers, 0), *after.flat(after.answers, before)]
-    taught = [*whole.flat(whole.taught, 0), *after.flat(after.taught, before)]
-    targets = [t for rows in (whole, after) for t in rows.targets]
+    before, answers, taught = [len(batch["input_ids"]) * len(keep)], whole.flat(whole.answers), whole.flat(whole.taught)
+    for i, rows in enumerate(after):
+        ids, there, keep = rows.tensors(words.pad_id)
+        of = torch.tensor([found.of[n] for n in rows.numbers])
+        batch |= {f"after_ids_{i}": ids, f"after_mask_{i}": there, f"after_of_{i}": of, f"after_keep_{i}": keep}
+        answers += rows.flat(rows.answers, sum(before))
+        taught += rows.flat(rows.taught, sum(before))
+        before.append(len(ids) * len(keep))
+    every_part = [whole, *after]
+    targets = [t for rows in every_part for t in rows.targets]
     k = targets[0][TOP].shape[1] if targets else 1
     return batch | {
         "answer_at": torch.tensor(answers, dtype=torch.long),
-        "answer_ids": torch.tensor(whole.answer_ids + after.answer_ids, dtype=torch.long),
-        "answer_of": torch.tensor([r.numbers[row] for r in (whole, after) for row, _ in r.answers], dtype=torch.long),
+        "answer_ids": torch.tensor([i for rows in every_part for i in rows.answer_ids], dtype=torch.long),
+        "answer_of": torch.tensor([r.numbers[row] for r in every_part for row, _ in r.answers], dtype=torch.long),
         "taught_at": torch.tensor(taught, dtype=torch.long),
         "top_ids": _stacked(targets, TOP, (0, k)).long(),
         "top_logprobs": _stacked(targets, LOGPROBS, (0, k)).float(),
@@ -150,7 +159,7 @@ class _Rows:
             there[row, : len(own)] = 1
         return ids, there, torch.tensor(self.keep)
 
-    def flat(self, pairs: Sequence[tuple[int, int]], offset: int) -> list[int]:
+    def flat(self, pairs: Sequence[tuple[int, int]], offset: int = 0) -> list[int]:
         """Rows and places as numbers of logits, of which there are `keep` in each row."""
         number = {place: i for i, place in enumerate(self.keep)}
         return [offset + row * len(self.keep) + number[place] for row, place in pairs]
@@ -183,21 +192,25 @@ def logits_of(model: nn.Module, batch: Batch) -> torch.Tensor:
             ).logits
         )
     if "begin_ids" in batch:
-        ids, of = batch["begin_ids"], batch["after_of"]
-        seen = model(input_ids=ids, pixel_values=batch["begin_pixels"], logits_to_keep=1, use_cache=True)
-        begun = seen.past_key_values
-        begun.batch_select_indices(of)
-        places = torch.arange(batch["after_ids"].shape[1], device=ids.device) + ids.shape[1]
-        found.append(
-            model(
-                input_ids=batch["after_ids"],
-                attention_mask=torch.cat([torch.ones_like(ids)[of], batch["after_mask"]], 1),
-                position_ids=places.expand_as(batch["after_ids"]),
-                past_key_values=begun,
-                use_cache=True,
-                logits_to_keep=batch["after_keep"],
-            ).logits
-        )
+        ids = batch["begin_ids"]
+        begun = model(
+            input_ids=ids, pixel_values=batch["begin_pixels"], logits_to_keep=1, use_cache=True
+        ).past_key_values
+        for i in count():
+            if f"after_ids_{i}" not in batch:
+                break
+            after, of = batch[f"after_ids_{i}"], batch[f"after_of_{i}"]
+            places = torch.arange(after.shape[1], device=ids.device) + ids.shape[1]
+            found.append(
+                model(
+                    input_ids=after,
+                    attention_mask=torch.cat([torch.ones_like(ids)[of], batch[f"after_mask_{i}"]], 1),
+                    position_ids=places.expand_as(after),
+                    past_key_values=DynamicCache([(layer.keys[of], layer.values[of]) for layer in begun.layers]),
+                    use_cache=True,
+                    logits_to_keep=batch[f"after_keep_{i}"],
+                ).logits
+            )
     return torch.cat([logits.flatten(0, 1) for logits in found])
 
 
