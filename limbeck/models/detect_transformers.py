@@ -24,9 +24,9 @@ from transformers import (
     GroundingDinoImageProcessorPil,
 )
 from transformers.utils import cached_file
-from transformers.utils import logging as transformers_logging
 
 from limbeck.errors import ModelNotFound, SettingError, one_line
+from limbeck.models.quiet import without_bars
 from limbeck.models.roles import Found
 from limbeck.models.score_transformers import _device
 from limbeck.models.weights import require_safetensors, weights_name
@@ -70,10 +70,10 @@ class TransformersDetect:
                     expected=f"a detector: {', '.join(ARCHITECTURES.values())}",
                     where=self.name,
                 )
-            transformers_logging.disable_progress_bar()
-            self._model, loaded = AutoModelForZeroShotObjectDetection.from_pretrained(
-                self.name, use_safetensors=True, output_loading_info=True, **hub
-            )
+            with without_bars():
+                self._model, loaded = AutoModelForZeroShotObjectDetection.from_pretrained(
+                    self.name, use_safetensors=True, output_loading_info=True, **hub
+                )
             if loaded["missing_keys"]:
                 raise ModelNotFound(
                     f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name

@@ -11,10 +11,10 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import cached_file
-from transformers.utils import logging as transformers_logging
 
 from limbeck.errors import MissingExtra, ModelNotFound, SettingError, one_line
 from limbeck.models.preprocess import Preprocess, Resize
+from limbeck.models.quiet import without_bars
 from limbeck.models.weights import require_safetensors, weights_name
 
 if TYPE_CHECKING:
@@ -95,10 +95,10 @@ class TransformersScore:
                     expected=f"a scorer: {', '.join(ARCHITECTURES.values())}",
                     where=self.name,
                 )
-            transformers_logging.disable_progress_bar()
-            self._model, loaded = AutoModel.from_pretrained(
-                self.name, dtype=self.dtype, use_safetensors=True, output_loading_info=True, **hub
-            )
+            with without_bars():
+                self._model, loaded = AutoModel.from_pretrained(
+                    self.name, dtype=self.dtype, use_safetensors=True, output_loading_info=True, **hub
+                )
             if loaded["missing_keys"]:  # transformers would fill them with random numbers and go on
                 raise ModelNotFound(
                     f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name

@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from torch.nn import functional as F
 from transformers import AutoConfig, Sam2Model
 from transformers.utils import cached_file
-from transformers.utils import logging as transformers_logging
 
 from limbeck.errors import ModelNotFound, one_line
 from limbeck.models.preprocess import Preprocess
+from limbeck.models.quiet import without_bars
 from limbeck.models.score_transformers import _device
 from limbeck.models.weights import require_safetensors, weights_name
 
@@ -63,10 +63,10 @@ class TransformersSegment:
                     expected=f"a segmenter: {', '.join(ARCHITECTURES.values())}",
                     where=self.name,
                 )
-            transformers_logging.disable_progress_bar()
-            self._model, loaded = Sam2Model.from_pretrained(
-                self.name, use_safetensors=True, output_loading_info=True, revision=revision
-            )
+            with without_bars():
+                self._model, loaded = Sam2Model.from_pretrained(
+                    self.name, use_safetensors=True, output_loading_info=True, revision=revision
+                )
             if loaded["missing_keys"]:
                 raise ModelNotFound(
                     f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name
