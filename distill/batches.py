@@ -164,7 +164,7 @@ class Batches:
         student, dataset = self._work.student, self._work.dataset
         if type(student).takes is Student.takes:  # which takes everything
             return pool
-        return np.array([p for p in pool if student.takes(dataset.row(p), self._phase)], np.int64)
+        return np.repeat(pool, [int(student.takes(dataset.row(p), self._phase)) for p in pool])
 
     def _keys(self, pool: Positions) -> list[Hashable] | None:
         """Hashes of `Student.together`, which may be as long as pictures; None where every row goes alone."""

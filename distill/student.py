@@ -211,8 +211,8 @@ class Student(ABC):
     def begin(self, model: nn.Module, phase: str, work: Work) -> None:  # noqa: B027 - most have nothing to prepare
         """Prepares a model for a phase: `requires_grad_` of what is trained, `eval` of what is frozen."""
 
-    def takes(self, row: dict[str, Any], phase: str) -> bool:
-        """Whether a row is trained on in a phase."""
+    def takes(self, row: dict[str, Any], phase: str) -> int:
+        """How often a walk through the training rows comes by a row in a phase: True or 1 is once, False or 0 never."""
         return True
 
     def exchangeable(self, row: dict[str, Any]) -> Hashable:

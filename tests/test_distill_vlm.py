@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -232,6 +233,23 @@ def test_rows_of_a_picture_follow_each_other_and_each_comes_once(home, tmp_path)
     pictures = [tuple(work.dataset.row(p)["images"]) for p in orders[0]]
     runs = 1 + sum(a != b for a, b in pairwise(pictures))
     assert runs == len(set(pictures)) < len(pictures)
+
+
+def test_describing_comes_between_and_repeated_rows_come_so_often(home, tmp_path):
+    """Oracle: names of what has gradients; counts of rows in a whole walk."""
+    sets = ["student.describe=true", "student.align_on=['existence']", "student.repeat={ setting = 3, attribute = 0 }"]
+    work = work_of(home, tmp_path / "out", *sets, arm="labels")
+    assert work.student.phases == ("align", "describe", "tune")
+    model = work.student.build(work)
+    work.student.begin(model, "describe", work)
+    learning = {n.split(".")[1] for n, p in model.named_parameters() if p.requires_grad}
+    assert learning == {"multi_modal_projector", "language_model"}
+    found = batches.pools(work.dataset, work.recipe, 0)
+    types = {p: work.dataset.row(p)["question_type"] for p in found.labelled.tolist()}
+    for phase, times, usual in (("describe", {"existence": 1}, 0), ("tune", {"setting": 3, "attribute": 0}, 1)):
+        expected = +Counter({p: times.get(kind, usual) for p, kind in types.items()})
+        rows = batches.Batches(work, ARMS["labels"], found, phase, expected.total(), None)
+        assert Counter(position for position, _ in rows.positions(0)) == expected
 
 
 def test_a_tower_that_is_tuned_learns_as_far_as_it_is_seen(home, tmp_path):

@@ -1,7 +1,8 @@
-"""A small model that answers questions about pictures: LLaVA's two trainings of a vision tower and a language model.
+"""A small model that answers questions about pictures: LLaVA's trainings of a vision tower and a language model.
 
-    align   the projector alone learns to show the language model what the tower sees
-    tune    projector and language model learn to answer, and the vision tower where `tune_vision` says so
+    align      the projector alone learns to show the language model what the tower sees
+    describe   where wanted, all that is tuned learns from the same rows: every token of a description says where to look
+    tune       projector and language model learn to answer, and the vision tower where `tune_vision` says so
 
 It learns from the rows' answers, whoever wrote them (programs, people, a model behind an endpoint: sequence-level
 distillation), and, where a teacher that sees is named, from the likeliest tokens that the teacher thinks of at each
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
+from pydantic import Field
 
 from distill import losses
 from distill.student import Answers, Batch, Item, Metric, Predictor, Scores, Student, Term
@@ -58,6 +60,10 @@ class VLM(Student):
     """Whether the projector is trained alone first."""
     align_on: tuple[str, ...] = ("description",)
     """Question types that it is aligned on; none given is all."""
+    describe: bool = False
+    """Whether projector, language model and, with `tune_vision`, tower learn from those rows alone before they are tuned."""
+    repeat: dict[str, Annotated[int, Ge(0)]] = Field(default_factory=dict)
+    """How often rows of a question type come in each walk through the rows while tuning; once where it isn't said."""
     vision_layers: tuple[Annotated[int, Ge(-64)], ...] = (-2,)
     """Layers of the tower that are seen, from its end."""
     class_token: bool = False
@@ -109,8 +115,8 @@ class VLM(Student):
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """Alignment, where it is wanted, and tuning."""
-        return ("align", "tune") if self.align else ("tune",)
+        """Alignment and description, where they are wanted, and tuning."""
+        return (*(("align",) if self.align else ()), *(("describe",) if self.describe else ()), "tune")
 
     def check(self, work: Work) -> list[str]:
         """Pictures that are missing, or shared by rows to learn from and rows to be judged by; vocabularies."""
@@ -183,20 +189,21 @@ class VLM(Student):
         )
 
     def begin(self, model: nn.Module, phase: str, work: Work) -> None:
-        """The projector learns in both phases, the language model in the second."""
+        """The projector learns in every phase; the rest of what is tuned after alignment."""
         from distill.vlm import joined
 
+        model.phase = phase
         tuned = ("projector", "language", *(("vision",) if self.tune_vision else ()))
         joined.trained(model, ("projector",) if phase == "align" else tuned)
         if work.device == "cpu":  # the fused kernel's backward pass in bfloat16 takes longer there than all else
             model.set_attn_implementation("eager")
 
-    def takes(self, row: dict[str, Any], phase: str) -> bool:
-        """Rows with few enough pictures; to align, those of `align_on` that have one."""
+    def takes(self, row: dict[str, Any], phase: str) -> int:
+        """Rows with few enough pictures, as often as `repeat` says; before tuning, those of `align_on` that have one."""
         shown = len(row["images"] or ())
-        if phase == "align":
+        if phase != "tune":
             return 0 < shown <= self.max_pictures and (not self.align_on or row["question_type"] in self.align_on)
-        return shown <= self.max_pictures
+        return self.repeat.get(row["question_type"], 1) if shown <= self.max_pictures else 0
 
     def exchangeable(self, row: dict[str, Any]) -> Hashable:
         """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
@@ -270,23 +277,22 @@ class VLM(Student):
     def glance(
         self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
     ) -> dict[str, float]:
-        """`nll` of the answers' tokens; once the language model learns, closed questions too."""
+        """`nll` of the answers' tokens in rows that the phase takes; while tuning, closed questions too."""
         from distill.vlm.asking import is_closed
-        from distill.vlm.joined import speaks_anew
         from distill.vlm.verdicts import read
 
-        speaks = speaks_anew(model)
-        wanted = [row for row in rows if self.takes(row, "tune" if speaks else "align")] or rows
+        phase = getattr(model, "phase", "tune")
+        wanted = [row for row in rows if self.takes(row, phase)] or rows
         nll, tokens = self._nll(model, wanted, work)
         found = {"nll": float(nll.sum() / max(1, tokens.sum()))}
-        if speaks and (closed := [row for row in rows if is_closed(row)]):
+        if phase == "tune" and (closed := [row for row in rows if is_closed(row)]):
             said = self._said(model, closed, "seen", work)
             found["closed"] = float(np.mean([read(row, text).right for row, text in zip(closed, said, strict=True)]))
         return found
 
     def glanced_by(self, phase: str) -> Metric:
-        """Likelihood while aligning, right answers while tuning."""
-        return Metric("nll", "lower") if phase == "align" or self.judged_by == "nll" else Metric("closed")
+        """Right answers while tuning, likelihood before."""
+        return Metric("nll", "lower") if phase != "tune" or self.judged_by == "nll" else Metric("closed")
 
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers | None:
         """The teacher's own answers, where those are what was cached."""

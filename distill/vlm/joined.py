@@ -249,11 +249,6 @@ def _learning(model: LlavaForConditionalGeneration) -> None:
         parameter.requires_grad_(not unseen and "post_layernorm" not in name and "head." not in name)
 
 
-def speaks_anew(model: nn.Module) -> bool:
-    """Whether the language model is learning, or the projector alone."""
-    return any(p.requires_grad for name, p in model.named_parameters() if "language_model" in name)
-
-
 def _loaded(kind: Any, place: str, revision: str | None) -> PreTrainedModel:
     import torch
 
