@@ -310,6 +310,7 @@ def _fit(
             lambda m: student.glance(m, dev, work, teacher),
             student.glanced_by(phase),
             work.seed,
+            student.paces(phase),
         )
         place = folder if len(student.phases) == 1 else folder / phase
         shown = name if len(student.phases) == 1 else f"{name} {phase}"

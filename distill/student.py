@@ -227,6 +227,10 @@ class Student(ABC):
         """Rows of about one length share a micro-batch, so that little is padded; cutting a batch changes no result."""
         return 0
 
+    def paces(self, phase: str) -> Mapping[str, float]:
+        """Beginnings of parameters' names to the share of the learning rate that those learn at, where it isn't all."""
+        return {}
+
     def teacher_passes(self, phase: str) -> float:
         """Forward passes of a teacher that is asked while the student trains, for each row of a step; 0 where none is."""
         return 0.0

@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,6 +66,7 @@ class Lesson:
         evaluate: model to figures on development rows; `metric.name` is among them.
         metric: by which looks are compared.
         seed: of everything random in a step.
+        paces: beginnings of parameters' names to the share of the learning rate that those learn at; others at all of it.
     """
 
     model: nn.Module
@@ -76,6 +77,7 @@ class Lesson:
     evaluate: Callable[[nn.Module], Mapping[str, float]]
     metric: Metric
     seed: int = 0
+    paces: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,26 @@ def rate(step: int, settings: TrainTable) -> float:
     if settings.schedule == "linear":
         return settings.lr * (1 - passed)
     return settings.lr * (0.5 * (1 + math.cos(math.pi * passed)) if settings.schedule == "cosine" else 1.0)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, paces: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Groups of what is trained, for an optimiser: by pace, and matrices apart from what isn't decayed.
+
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    >>> [(len(g["params"]), g["weight_decay"], g["pace"]) for g in parameter_groups(model, 0.1, {"1.": 0.5})]
+    [(1, 0.1, 1.0), (1, 0.0, 1.0), (1, 0.1, 0.5), (1, 0.0, 0.5)]
+    """
+    found: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            pace = next((float(share) for start, share in paces.items() if name.startswith(start)), 1.0)
+            found.setdefault((pace, True), [])
+            found.setdefault((pace, False), [])
+            found[pace, parameter.ndim >= 2].append(parameter)
+    return [
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "pace": pace}
+        for (pace, decays), parameters in found.items()
+    ]
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -211,10 +233,7 @@ class _Run:
         torch.set_flush_denormal(True)
         self.plain = lesson.model.to(self.acc.device)
         trained = [p for p in self.plain.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
+        groups = parameter_groups(self.plain, settings.weight_decay, lesson.paces)
         fused = self.acc.device.type == "cuda"
         optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
         self.model, self.optimiser = self.acc.prepare(self.plain, optimiser)
@@ -259,7 +278,7 @@ class _Run:
         seed = seeds.seed(lesson.seed, "step", str(self.step), acc.process_index)
         torch.manual_seed(seed % 2**63)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate(self.step, settings)
+            group["lr"] = rate(self.step, settings) * group["pace"]
         counts = self._counts(micro_batches)
         total = torch.zeros((), device=acc.device)
         parts: dict[str, Tensor] = {}

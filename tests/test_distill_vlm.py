@@ -196,9 +196,9 @@ def test_gradients_do_not_depend_on_the_micro_batch(home, tmp_path):
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_gradients_do_not_depend_on_whether_pictures_are_shared(home, tmp_path, attention):
     """Oracle: the same rows one by one; those of a picture, of two pictures, and with the question before the picture."""
-    sets = ["student.share_pictures=true", "student.tune_vision=true"]
+    sets = ["student.share_pictures=true", "student.tune_vision=0.3"]
     work = work_of(home, tmp_path / "out", *sets, arm="labels")
-    alone = work_of(home, tmp_path / "alone", "student.tune_vision=true", arm="labels")
+    alone = work_of(home, tmp_path / "alone", "student.tune_vision=0.3", arm="labels")
     found = batches.pools(work.dataset, work.recipe, 0)
     rows = batches.Batches(work, ARMS["labels"], found, "tune", 24, None)
     items = [rows._item(0, place, *position) for place, position in enumerate(rows.positions(0))]
@@ -254,7 +254,7 @@ def test_describing_comes_between_and_repeated_rows_come_so_often(home, tmp_path
 
 def test_a_tower_that_is_tuned_learns_as_far_as_it_is_seen(home, tmp_path):
     """Oracle: names of what has gradients after a step; its layers past the one that is seen would never get any."""
-    work = work_of(home, tmp_path / "out", "student.tune_vision=true", "student.vision_layers=[-2]", arm="labels")
+    work = work_of(home, tmp_path / "out", "student.tune_vision=0.3", "student.vision_layers=[-2]", arm="labels")
     model = work.student.build(work)
     work.student.begin(model, "align", work)
     assert not any(p.requires_grad for p in model.model.vision_tower.parameters())

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import Field
 
 from distill import losses
@@ -68,8 +68,8 @@ class VLM(Student):
     """Layers of the tower that are seen, from its end."""
     class_token: bool = False
     """Whether a tower's class token is seen beside its patches."""
-    tune_vision: bool = False
-    """Whether the vision tower learns along while tuning. LLaVA 1.5 keeps it frozen; LLaVA-NeXT doesn't."""
+    tune_vision: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Share of the learning rate at which the vision tower learns along; at 0 it is frozen, as in LLaVA 1.5."""
     share_pictures: bool = False
     """Whether rows of one picture come in one step, behind one copy of it: the same loss for less work, and fewer
     different pictures a step. Pays where there are several questions a picture, asked after it."""
@@ -197,6 +197,10 @@ class VLM(Student):
         joined.trained(model, ("projector",) if phase == "align" else tuned)
         if work.device == "cpu":  # the fused kernel's backward pass in bfloat16 takes longer there than all else
             model.set_attn_implementation("eager")
+
+    def paces(self, phase: str) -> dict[str, float]:
+        """The tower's."""
+        return {"model.vision_tower.": self.tune_vision} if self.tune_vision else {}
 
     def takes(self, row: dict[str, Any], phase: str) -> int:
         """Rows with few enough pictures, as often as `repeat` says; before tuning, those of `align_on` that have one."""
