@@ -169,10 +169,9 @@ class Batches:
     def _keys(self, pool: Positions) -> list[Hashable] | None:
         """Hashes of `Student.together`, which may be as long as pictures; None where every row goes alone."""
         student, dataset = self._work.student, self._work.dataset
-        if type(student).together is Student.together:
+        if not student.gathers:
             return None
-        keys = [None if (key := student.together(dataset.row(p))) is None else hash(key) for p in pool]
-        return keys if any(key is not None for key in keys) else None
+        return [None if (key := student.together(dataset.row(p))) is None else hash(key) for p in pool]
 
     def _swapped(self, pool: Positions) -> dict[int, int]:
         """The sham teacher's targets: within each kind of row that the student calls exchangeable."""

@@ -219,8 +219,13 @@ class Student(ABC):
         """Rows of one kind may have each other's targets in the sham arm; those of no other: as long an answer, say."""
         return None
 
+    @property
+    def gathers(self) -> bool:
+        """Whether rows of one `together` follow each other in the walk through the training rows; asking reads them all."""
+        return False
+
     def together(self, row: dict[str, Any]) -> Hashable:
-        """Rows of one key follow each other in the walk through the training rows; those of None go alone."""
+        """What gathered rows have in common; None where a row goes alone."""
         return None
 
     def length(self, row: dict[str, Any]) -> float:

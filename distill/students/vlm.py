@@ -213,9 +213,14 @@ class VLM(Student):
         """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
         return row["language"], row["question_type"], row.get("answer_type")
 
+    @property
+    def gathers(self) -> bool:
+        """Where pictures are shared."""
+        return self.share_pictures
+
     def together(self, row: dict[str, Any]) -> Hashable:
-        """Rows of the same pictures, where they share them."""
-        return tuple(row["images"] or ()) or None if self.share_pictures else None
+        """Its pictures."""
+        return tuple(row["images"] or ()) or None
 
     def length(self, row: dict[str, Any]) -> float:
         """About that of its conversation: a picture is as long as three hundred letters."""
