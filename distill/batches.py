@@ -144,34 +144,38 @@ class Batches:
         """Sets the streams up; rows that the phase doesn't take are left out."""
         self._work, self._arm, self._phase = work, arm, phase
         self._size, self._micro = batch_size, micro
-        labelled, unlabelled = (self._taken(pool) for pool in (found.labelled, found.unlabelled))
+        labelled, labelled_keys = self._dealt(found.labelled)
         if not len(labelled):
             raise RequestError(f"no labelled row is of use in the phase {phase!r}", where="source")
-        both = arm.taught and len(unlabelled)
+        unlabelled, unlabelled_keys = self._dealt(found.unlabelled if arm.taught else found.unlabelled[:0])
+        both = len(unlabelled)
         share = work.recipe.budget.labelled_share
         self._labelled_rows = round(batch_size * share) if both else batch_size
-        self._labelled = Stream(labelled, work.seed, f"{phase} labelled", self._keys(labelled))
-        self._unlabelled = (
-            Stream(unlabelled, work.seed, f"{phase} unlabelled", self._keys(unlabelled)) if both else None
-        )
+        self._labelled = Stream(labelled, work.seed, f"{phase} labelled", labelled_keys)
+        self._unlabelled = Stream(unlabelled, work.seed, f"{phase} unlabelled", unlabelled_keys) if both else None
         self.epoch_steps = max(
             -(-len(labelled) // max(1, self._labelled_rows)),
             -(-len(unlabelled) // max(1, batch_size - self._labelled_rows)) if both else 0,
         )
         self._sham = self._swapped(found.train) if arm.sham else None
 
-    def _taken(self, pool: Positions) -> Positions:
-        student, dataset = self._work.student, self._work.dataset
-        if type(student).takes is Student.takes:  # which takes everything
-            return pool
-        return np.repeat(pool, [int(student.takes(dataset.row(p), self._phase)) for p in pool])
+    def _dealt(self, pool: Positions) -> tuple[Positions, list[Hashable] | None]:
+        """Rows as often as the student takes them, and what each has in common with others, where any are gathered.
 
-    def _keys(self, pool: Positions) -> list[Hashable] | None:
-        """Hashes of `Student.together`, which may be as long as pictures; None where every row goes alone."""
-        student, dataset = self._work.student, self._work.dataset
-        if not student.gathers:
-            return None
-        return [None if (key := student.together(dataset.row(p))) is None else hash(key) for p in pool]
+        Of `Student.together` only hashes are kept: it may be as long as pictures.
+        """
+        student, phase = self._work.student, self._phase
+        takes_all = type(student).takes is Student.takes
+        if takes_all and not student.gathers:
+            return pool, None
+        times, keys = np.ones(len(pool), int), []
+        for i, row in enumerate(self._work.dataset.walk(pool, student.dealt_by)):
+            if not takes_all:
+                times[i] = int(student.takes(row, phase))
+            if student.gathers:
+                key = student.together(row)
+                keys += [None if key is None else hash(key)] * times[i]
+        return np.repeat(pool, times), keys if student.gathers else None
 
     def _swapped(self, pool: Positions) -> dict[int, int]:
         """The sham teacher's targets: within each kind of row that the student calls exchangeable."""

@@ -81,6 +81,7 @@ class Dataset:
             split: np.flatnonzero(np.array(names) == split) for split in dict.fromkeys(names)
         }
         self.columns = tuple(n for n in self._table.schema.names if n not in ("_digest",))
+        self._read = {name: self._table[name] for name in self.columns}
         self._at = {row_id: i for i, row_id in enumerate(self.ids)}
 
     def __len__(self) -> int:
@@ -88,11 +89,19 @@ class Dataset:
 
     def row(self, position: int) -> dict[str, Any]:
         """A row as a dict, pictures as encoded bytes."""
-        return self._table.select(self.columns).slice(int(position), 1).to_pylist()[0]
+        return {name: column[int(position)].as_py() for name, column in self._read.items()}
 
     def rows(self, positions: Sequence[int] | NDArray[np.int64]) -> list[dict[str, Any]]:
         """Rows by their positions."""
-        return [self.row(p) for p in positions]
+        return list(self.walk(positions))
+
+    def walk(
+        self, positions: Sequence[int] | NDArray[np.int64], columns: Sequence[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Rows by their positions, one after the other; of some columns, where the dataset has them, or of all."""
+        wanted = self._read if columns is None else {c: self._read[c] for c in columns if c in self._read}
+        for position in positions:
+            yield {name: column[int(position)].as_py() for name, column in wanted.items()}
 
     def values(self, column: str) -> Iterator[Any]:
         """Every row's value of one column, in order."""

@@ -174,6 +174,8 @@ class Student(ABC):
     """Columns that it sees besides, where the dataset has them."""
     pictures: ClassVar[tuple[str, ...]] = ()
     """Of `reads`, pictures that views crop and flip."""
+    dealt_by: ClassVar[tuple[str, ...] | None] = None
+    """Columns that `takes` and `together` look at, of every training row before each phase; None is all, and slow."""
     terms: ClassVar[Mapping[str, Term]] = {}
     """The loss, term by term. A property where they depend on settings."""
     metrics: ClassVar[tuple[Metric, ...]] = ()
@@ -212,7 +214,10 @@ class Student(ABC):
         """Prepares a model for a phase: `requires_grad_` of what is trained, `eval` of what is frozen."""
 
     def takes(self, row: dict[str, Any], phase: str) -> int:
-        """How often a walk through the training rows comes by a row in a phase: True or 1 is once, False or 0 never."""
+        """How often a walk through the training rows comes by a row in a phase: True or 1 is once, False or 0 never.
+
+        Both of this and of `together` a row holds the columns `dealt_by` at least.
+        """
         return True
 
     def exchangeable(self, row: dict[str, Any]) -> Hashable:

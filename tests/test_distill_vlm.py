@@ -27,8 +27,9 @@ from distill import recipe as recipes
 from distill.arm_names import ARMS
 from distill.distilling import distill
 from distill.progress import Watcher
-from distill.student import terms_for
+from distill.student import Item, terms_for
 from distill.testing import check_student
+from distill.views import View
 from distill.vlm import asking, joined, verdicts
 from distill.vlm.asking import Question
 from distill.vlm.top_tokens import TopTokens, top_tokens
@@ -173,9 +174,10 @@ def test_alignment_trains_the_projector_alone_and_the_tower_never_trains(home, t
     assert all(p.requires_grad for p in model.model.language_model.parameters())
 
 
-def test_gradients_do_not_depend_on_the_micro_batch(home, tmp_path):
+@pytest.mark.parametrize("reduction", ["token", "square"])
+def test_gradients_do_not_depend_on_the_micro_batch(home, tmp_path, reduction):
     """Oracle: the whole batch at once; rows of one and of two pictures, answers of different lengths."""
-    work = work_of(home, tmp_path / "out", arm="labels")
+    work = work_of(home, tmp_path / "out", f"student.loss_reduction={reduction}", arm="labels")
     found, student = batches.pools(work.dataset, work.recipe, 0), work.student
     gradients = []
     for micro in (None, 1, 4):
@@ -191,6 +193,21 @@ def test_gradients_do_not_depend_on_the_micro_batch(home, tmp_path):
     assert gradients[0].norm() > 0.1
     for other in gradients[1:]:
         assert torch.allclose(gradients[0], other, atol=1e-5)
+
+
+@pytest.mark.parametrize(("reduction", "power"), [("token", 0), ("square", 0.5), ("sample", 1)])
+def test_tokens_of_long_answers_weigh_what_the_reduction_says(home, tmp_path, reduction, power):
+    """Oracle: the likelihood of each row's answer, which another function finds row by row, weighted by hand."""
+    work = work_of(home, tmp_path / "out", f"student.loss_reduction={reduction}", arm="labels")
+    student = work.student
+    torch.manual_seed(0)
+    model = student.build(work).eval()
+    rows = [work.dataset.row(p) for p in work.dataset.splits["train"][:9]]
+    nll, tokens = student._nll(model, rows, work)
+    assert len(set(tokens)) > 2
+    batch = student.batch([Item(row, None, View(), True, np.random.default_rng(0)) for row in rows], "tune", work)
+    found = float(student.losses(model, batch, "tune", work)["answers"]) / student.counts(batch)["answers"]
+    assert found == pytest.approx((nll / tokens**power).sum() / (tokens ** (1 - power)).sum(), rel=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

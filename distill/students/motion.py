@@ -152,7 +152,10 @@ class Motion(Student):
         if self.paint == "stored":
             self._files(work).prepare(found.train)
         else:
-            self._painter(work).prepare([p for p in found.labelled if self.takes(work.dataset.row(p), phase)])
+            rows = work.dataset.walk(found.labelled)
+            self._painter(work).prepare(
+                [p for p, row in zip(found.labelled, rows, strict=True) if self.takes(row, phase)]
+            )
 
     def takes(self, row: dict[str, Any], phase: str) -> bool:
         """What bends, or was filmed with a rolling shutter, can't be painted many at once."""

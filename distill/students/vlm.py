@@ -7,7 +7,7 @@
 It learns from the rows' answers, whoever wrote them (programs, people, a model behind an endpoint: sequence-level
 distillation), and, where a teacher that sees is named, from the likeliest tokens that the teacher thinks of at each
 place of an answer. Questions carry no loss; end tokens do; the loss is a mean over the answers' tokens of the whole
-batch, whatever is padded and however it is cut.
+batch, whatever is padded and however it is cut. `loss_reduction` says what tokens of long answers weigh in it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class VLM(Student):
     reads_if_there: ClassVar = columns(
         "template", "answer_type", "answer_value", "options", "scenes", "boxes", "pair_id"
     )
+    dealt_by: ClassVar = ("images", "question_type")
     vision: Annotated[str, ModelRole("score")] = "vision"
     """CLIP or SigLIP, whose vision tower sees."""
     language: Annotated[str, ModelRole("chat")] = "language"
@@ -73,6 +74,9 @@ class VLM(Student):
     share_pictures: bool = False
     """Whether rows of one picture come in one step, behind one copy of it: the same loss for less work, and fewer
     different pictures a step. Pays where there are several questions a picture, asked after it."""
+    loss_reduction: Literal["token", "square", "sample"] = "token"
+    """What a token weighs in the mean: the same everywhere, one over the square root of its answer's length, or one over
+    that length, so that a yes counts for as much as a description. `square` is what InternVL 2.5 learnt with."""
     language_layers: Annotated[int, Gt(0)] | None = None
     """How many of the language model's layers are kept, evenly spaced; None is all."""
     max_pictures: Annotated[int, Gt(0)] = 4
@@ -238,17 +242,21 @@ class VLM(Student):
         return collated(conversations, self._words(work), self._pixels(work), self.share_pictures)
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Tokens of answers, and places at which the teacher says something."""
-        return {"answers": float(len(batch["answer_ids"])), "tokens": float(len(batch["tail"]))}
+        """Weights of the answers' tokens, and places at which the teacher says something."""
+        from distill.vlm.collating import token_weights
+
+        weights = token_weights(batch["answer_of"], self.loss_reduction)
+        return {"answers": float(weights.sum()), "tokens": float(len(batch["tail"]))}
 
     def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
         """Cross-entropy of answers, and KL to the teacher's likeliest tokens and the mass of all others."""
 
-        from distill.vlm.collating import cross_entropy, logits_of
+        from distill.vlm.collating import cross_entropy, logits_of, token_weights
 
         logits, found = logits_of(model, batch), {}
         if len(batch["answer_ids"]):
-            found["answers"] = cross_entropy(logits, batch, len(self._words(work))).sum()
+            weights = token_weights(batch["answer_of"], self.loss_reduction)
+            found["answers"] = (weights * cross_entropy(logits, batch, len(self._words(work)))).sum()
         if len(batch["tail"]):
             found["tokens"] = losses.topk_tail_kl(
                 logits[batch["taught_at"]],

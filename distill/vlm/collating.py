@@ -220,6 +220,24 @@ def cross_entropy(logits: torch.Tensor, batch: Batch, vocabulary: int) -> torch.
     return F.cross_entropy(said, batch["answer_ids"], reduction="none")
 
 
+EXPONENTS = {"token": 0.0, "square": 0.5, "sample": 1.0}
+"""What a token of an answer of n tokens weighs: one over n to this power. Names and powers are those of InternVL 2.5."""
+
+
+def token_weights(answer_of: torch.Tensor, reduction: str) -> torch.Tensor:
+    """(L,) weights of learnt tokens, by how long the answer is that each is part of.
+
+    Args:
+        answer_of: (L,), the conversation of each token.
+        reduction: `token`, `square` or `sample`.
+
+    >>> token_weights(torch.tensor([0, 0, 0, 0, 2]), "square").tolist()
+    [0.5, 0.5, 0.5, 0.5, 1.0]
+    """
+    lengths = torch.bincount(answer_of)[answer_of].float()
+    return lengths ** -EXPONENTS[reduction]
+
+
 @torch.inference_mode()
 def likelihood(
     model: nn.Module, words: Words, pixels: Preprocess, conversations: Sequence[Conversation], batch: int = 32

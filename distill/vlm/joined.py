@@ -32,7 +32,7 @@ from distill.vlm.words import IMAGE, Words
 from limbeck.errors import ModelNotFound, one_line
 from limbeck.models.preprocess import Preprocess
 from limbeck.models.quiet import quiet
-from limbeck.models.weights import require_safetensors
+from limbeck.models.weights import require_all_weights, require_safetensors
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -265,8 +265,5 @@ def _loaded(kind: Any, place: str, revision: str | None) -> PreTrainedModel:
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelNotFound(f"doesn't load: {one_line(error)}", where=f"model {place}") from error
-    if report["missing_keys"]:  # transformers would fill them with random numbers and go on
-        raise ModelNotFound(
-            f"weights are missing: {', '.join(sorted(report['missing_keys'])[:3])}", where=f"model {place}"
-        )
+    require_all_weights(report, f"model {place}")
     return model

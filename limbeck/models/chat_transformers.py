@@ -34,7 +34,7 @@ from limbeck.errors import ModelError, ModelNotFound, one_line
 from limbeck.models.quiet import quiet
 from limbeck.models.roles import ChatAnswer, Usage
 from limbeck.models.seeded_tokens import SeededSampling
-from limbeck.models.weights import require_safetensors, weights_name
+from limbeck.models.weights import require_all_weights, require_safetensors, weights_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -113,10 +113,7 @@ class TransformersChat:
             no_tokenizer = "instantiate the backend tokenizer" in str(error)
             found = "has no tokenizer that loads" if no_tokenizer else f"doesn't load: {one_line(error)}"
             raise ModelNotFound(found, expected=wanted, where=f"model {self.name!r}") from error
-        if missing := sorted(loaded["missing_keys"]):  # transformers would fill them with random numbers and go on
-            raise ModelNotFound(
-                f"weights are missing: {', '.join(missing[:3])}", expected=wanted, where=f"model {self.name!r}"
-            )
+        require_all_weights(loaded, f"model {self.name!r}", wanted)
         if not reader.chat_template:
             raise ModelNotFound(
                 "has no chat template", expected="an instruction-tuned (chat) model", where=f"model {self.name!r}"

@@ -29,7 +29,7 @@ from limbeck.errors import ModelNotFound, SettingError, one_line
 from limbeck.models.quiet import without_bars
 from limbeck.models.roles import Found
 from limbeck.models.score_transformers import _device
-from limbeck.models.weights import require_safetensors, weights_name
+from limbeck.models.weights import require_all_weights, require_safetensors, weights_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,10 +74,7 @@ class TransformersDetect:
                 self._model, loaded = AutoModelForZeroShotObjectDetection.from_pretrained(
                     self.name, use_safetensors=True, output_loading_info=True, **hub
                 )
-            if loaded["missing_keys"]:
-                raise ModelNotFound(
-                    f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name
-                )
+            require_all_weights(loaded, self.name)
             self._tokenizer = AutoTokenizer.from_pretrained(self.name, **hub)
             self._pixels = GroundingDinoImageProcessorPil.from_pretrained(self.name, revision=revision)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

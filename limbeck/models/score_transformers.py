@@ -15,7 +15,7 @@ from transformers.utils import cached_file
 from limbeck.errors import MissingExtra, ModelNotFound, SettingError, one_line
 from limbeck.models.preprocess import Preprocess, Resize
 from limbeck.models.quiet import without_bars
-from limbeck.models.weights import require_safetensors, weights_name
+from limbeck.models.weights import require_all_weights, require_safetensors, weights_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,10 +99,7 @@ class TransformersScore:
                 self._model, loaded = AutoModel.from_pretrained(
                     self.name, dtype=self.dtype, use_safetensors=True, output_loading_info=True, **hub
                 )
-            if loaded["missing_keys"]:  # transformers would fill them with random numbers and go on
-                raise ModelNotFound(
-                    f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name
-                )
+            require_all_weights(loaded, self.name)
             self._preprocess = Preprocess.load(self.name, revision, resize)
             self.has_text = hasattr(self._model, "get_text_features")
             self._tokenizer = AutoTokenizer.from_pretrained(self.name, **hub) if self.has_text else None

@@ -23,7 +23,7 @@ from limbeck.errors import ModelNotFound, one_line
 from limbeck.models.preprocess import Preprocess
 from limbeck.models.quiet import without_bars
 from limbeck.models.score_transformers import _device
-from limbeck.models.weights import require_safetensors, weights_name
+from limbeck.models.weights import require_all_weights, require_safetensors, weights_name
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -67,10 +67,7 @@ class TransformersSegment:
                 self._model, loaded = Sam2Model.from_pretrained(
                     self.name, use_safetensors=True, output_loading_info=True, revision=revision
                 )
-            if loaded["missing_keys"]:
-                raise ModelNotFound(
-                    f"weights are missing: {', '.join(sorted(loaded['missing_keys'])[:3])}, ...", where=self.name
-                )
+            require_all_weights(loaded, self.name)
             self._preprocess = Preprocess.load(self.name, revision)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelNotFound(f"transformers could not load it: {one_line(error)}", where=self.name) from error

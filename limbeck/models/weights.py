@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from limbeck.errors import ModelNotFound, UnsafeWeights
 from limbeck.hub_errors import hub_errors
@@ -59,6 +61,22 @@ def require_safetensors(folder_or_id: str | Path, revision: str | None = None) -
             where=str(folder_or_id),
             remedy="is this the folder that `save_pretrained` wrote?",
         )
+
+
+def require_all_weights(loading_info: Mapping[str, Any], where: str, expected: str = "") -> None:
+    """Checks that a checkpoint held every weight of its model; transformers would fill the others with random numbers.
+
+    Args:
+        loading_info: what `from_pretrained(..., output_loading_info=True)` returned beside the model.
+        where: the model, for the message.
+        expected: what a whole model of this kind is called.
+
+    Raises:
+        ModelNotFound: some are missing; the message names three.
+    """
+    if missing := sorted(loading_info["missing_keys"]):
+        more = f" and {len(missing) - 3} others" if len(missing) > 3 else ""
+        raise ModelNotFound(f"weights are missing: {', '.join(missing[:3])}{more}", expected=expected, where=where)
 
 
 def pickled_only(files: list[PurePosixPath], components: set[str] | None) -> list[str]:
