@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.pairs_device import PEAKS, SD15
+from benchmarks.chips import SD15, peak_of
 
 VLM_TOKENS = 512
 Step = Callable[[], torch.Tensor]
@@ -178,9 +178,7 @@ def measure(name: str, device: torch.device, scale: float, steps: int) -> Iterat
     yield "model_tflops_a_second", round(flops / seconds / 1e12, 1)
     if device.type == "cuda":
         yield "memory_gib", round(torch.cuda.max_memory_allocated() / 2**30, 1)
-        chip = torch.cuda.get_device_name(device)
-        peak = next((flops for known, flops in PEAKS.items() if known in chip), None)
-        if peak:
+        if peak := peak_of(torch.cuda.get_device_name(device)):
             yield "share_of_peak", round(flops / seconds / peak, 3)
 
 

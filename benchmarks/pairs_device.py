@@ -20,17 +20,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from benchmarks.chips import SD15, peak_of
 from limbeck.models.diffusers_loading import LoadedPipeline
 from limbeck.models.image_diffusers import DiffusersImageModel
 from limbeck.models.roles import PairRequest
 
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 165e12}
-"""Dense bf16 tensor throughput, FLOP/s, of the vendor's data sheets."""
-
-SD15 = {
-    "sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8,
-    "block_out_channels": (320, 640, 1280, 1280),
-}  # fmt: skip
 SDXL = {
     "sample_size": 128, "cross_attention_dim": 2048, "block_out_channels": (320, 640, 1280),
     "attention_head_dim": (5, 10, 20), "transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True,
@@ -134,7 +128,7 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    peak = next((flops for chip, flops in PEAKS.items() if chip in name), None)
+    peak = peak_of(name)
     pipe = pipeline(args.architecture, device, getattr(torch, args.dtype))
     rows = []
     plain = dict(pipe.unet.attn_processors)

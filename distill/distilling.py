@@ -5,6 +5,7 @@
       rows/                           the dataset's rows, mapped (deletable: copied again)
       teacher/NAME/                   the teacher's answers, where the dataset isn't a build with a folder of its own
       arms/both-0/                    one training: checkpoint.pt, best.pt, metrics.jsonl, tensorboard/, model/, result.json
+      earlier/both-0-1f2e3d4c/        the same under other settings; comes back with them (deletable)
       report.json                     every figure by arm, seed and format
       student/                        what is given out: weights, README.md (the card), onnx/ ...
 
@@ -231,7 +232,7 @@ def training_key(work: Work, arm: Arm, seed: int) -> str:
     """Changes with anything that the training depends on."""
     recipe, cache = work.recipe, work.cache
     facts = [
-        recipe.digest("distill", "source", "models", "student", "budget", "views", "train"),
+        recipe.training_digest(),
         [recipe.evaluate.dev_split, recipe.evaluate.dev_rows, recipe.evaluate.test_split, recipe.evaluate.test_rows],
         recipe.student.version,
         work.dataset.digest,
@@ -246,16 +247,14 @@ def _training(work: Work, arm: Arm, n: int, out: Path, watcher: Watcher) -> Trai
     """Trains one arm with one seed and scores it on the test rows; a finished one is read back."""
     folder, name = out / "arms" / f"{arm.name}-{n}", f"{arm.name} {n}"
     key = training_key(work, arm, n)
+    if processes.is_main():
+        _make_room(folder, key, watcher)
+    processes.awaited(lambda: _key_of(folder) == key or None)
     known = _finished(folder, key)
     if known is not None:
         watcher.started(name, None, "steps")
         watcher.finished(name, reused=True)
         return known
-    marker = folder / "key.json"
-    if processes.is_main() and _key_of(marker) != key:
-        shutil.rmtree(folder, ignore_errors=True)  # a training of other settings can't be gone on with
-        write_json(marker, {"key": key})
-    processes.awaited(lambda: _key_of(marker) == key or None)
     student, found = work.student, batches.pools(work.dataset, work.recipe, _seed(work.recipe, n))
     terms = terms_for(student, arm.signals, work.recipe.train.weights)
     own = work.with_(seed=_seed(work.recipe, n), terms=terms)
@@ -274,8 +273,29 @@ def _training(work: Work, arm: Arm, n: int, out: Path, watcher: Watcher) -> Trai
     return _finished(folder, key)
 
 
-def _key_of(path: Path) -> str | None:
-    """The key in a file, or None where there is none."""
+def _make_room(folder: Path, key: str, watcher: Watcher) -> None:
+    """Afterwards the folder is that of this key. One of other settings is kept, and comes back with them."""
+    known, earlier = _key_of(folder), folder.parent.parent / "earlier"
+    if known == key:
+        return
+    if known is not None:
+        kept = earlier / f"{folder.name}-{known[:8]}"
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(exist_ok=True)
+        folder.rename(kept)
+        watcher.note(f"{folder.name} was trained with other settings; that training is kept in {kept}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    before = earlier / f"{folder.name}-{key[:8]}"
+    if _key_of(before) == key:
+        before.rename(folder)
+    else:
+        write_json(folder / "key.json", {"key": key})
+
+
+def _key_of(folder: Path) -> str | None:
+    """The key of a training, or None where there is none."""
+    path = folder / "key.json"
     return orjson.loads(path.read_bytes())["key"] if path.is_file() else None
 
 

@@ -178,6 +178,10 @@ class TrainTable(BaseModel):
         return TrainTable(**own | self.phases.get(name, {}))
 
 
+_INCIDENTAL = ("micro_batch", "workers", "checkpoint_every")
+"""Of `[train]`: what a training's result doesn't depend on, so that changing it doesn't start a training anew."""
+
+
 class ArmsTable(BaseModel):
     """`[arms]`: what the comparison is between.
 
@@ -325,10 +329,24 @@ class DistillRecipe:
         """The recipe as TOML, with every default written out."""
         return tomli_w.dumps(self.tables(), multiline_strings=True)
 
-    def digest(self, *tables: str) -> str:
-        """Changes with anything in these tables, or in all of them."""
-        chosen = {name: table for name, table in self.tables().items() if not tables or name in tables}
-        return hashlib.blake2b(orjson.dumps(chosen, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+    def digest(self) -> str:
+        """Changes with anything in it."""
+        return _digest(self.tables())
+
+    def training_digest(self) -> str:
+        """Changes with what a training's weights depend on: not with how a step is cut, or how often it is saved."""
+        tables = self.tables()
+        chosen = {name: tables[name] for name in ("distill", "source", "models", "student", "budget", "views")}
+        train = {name: value for name, value in tables["train"].items() if name not in _INCIDENTAL}
+        phases = {
+            phase: {name: value for name, value in own.items() if name not in _INCIDENTAL}
+            for phase, own in tables["train"]["phases"].items()
+        }
+        return _digest(chosen | {"train": train | {"phases": phases}})
+
+
+def _digest(tables: dict[str, Any]) -> str:
+    return hashlib.blake2b(orjson.dumps(tables, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 def is_distill_recipe(tables: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,24 @@ def test_another_setting_trains_anew_and_asks_nobody(tmp_path):
     assert "both 0" in told.steps
     assert ToyTeacher.asked == []
     assert again.report["trainings"][0]["values"] != made.report["trainings"][0]["values"]
+
+
+def test_a_training_of_other_settings_is_kept_and_comes_back_with_them(tmp_path):
+    """Oracle: the weights' bytes, and whether anything was trained; how a step is cut doesn't count as another setting."""
+    recipe, weights = toy_student_recipe(tmp_path), Path("both-0", "model", "model.safetensors")
+    out = distill(recipe, tmp_path / "out").out
+    first = (out / "arms" / weights).read_bytes()
+    told = Told()
+    distill(recipe, out, watcher=told, sets=["train.lr=0.02"])
+    assert "both 0" not in told.reused
+    (kept,) = (out / "earlier").iterdir()
+    assert (kept / "model" / "model.safetensors").read_bytes() == first != (out / "arms" / weights).read_bytes()
+    for incidental in ([], ["train.micro_batch=3", "train.checkpoint_every=9", "train.workers=1"]):
+        told = Told()
+        distill(recipe, out, watcher=told, sets=incidental)
+        assert "both 0" in told.reused
+        assert (out / "arms" / weights).read_bytes() == first
+    assert len([*(out / "earlier").iterdir()]) == 1
 
 
 def test_the_comparison_needs_no_more_of_the_teacher_than_its_seeds(tmp_path):
