@@ -29,7 +29,11 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
     """
     recipe, main = work.recipe, work.student.metrics[0]
     comparison, files = report["comparison"], report["formats"]
-    named = [recipe.models[name].id or str(recipe.models[name].model) for name, _ in models_of(work.student).values()]
+    named = {
+        setting: recipe.models[name].id or str(recipe.models[name].model)
+        for setting, (name, _) in models_of(work.student).items()
+    }
+    teacher = named.pop("teacher", "")
     main_figures = comparison["metrics"].get(main.name, {}) if comparison else {}
     return (
         _environment()
@@ -39,7 +43,8 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
             report=report,
             front=_front(work),
             title=recipe.distill.title or recipe.distill.name,
-            teacher_id=", ".join(named),
+            teacher_id=teacher,
+            parts=named,
             about=(type(work.student).__doc__ or "").strip().partition("\n")[0],
             parameters=files["safetensors"].get("parameters"),
             teacher_parameters=report["teacher_facts"].get("parameters"),
