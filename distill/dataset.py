@@ -89,7 +89,7 @@ class Dataset:
 
     def row(self, position: int) -> dict[str, Any]:
         """A row as a dict, pictures as encoded bytes."""
-        return {name: column[int(position)].as_py() for name, column in self._read.items()}
+        return next(self.walk([position]))
 
     def rows(self, positions: Sequence[int] | NDArray[np.int64]) -> list[dict[str, Any]]:
         """Rows by their positions."""

@@ -33,7 +33,6 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
         setting: recipe.models[name].id or str(recipe.models[name].model)
         for setting, (name, _) in models_of(work.student).items()
     }
-    teacher = named.pop("teacher", "")
     main_figures = comparison["metrics"].get(main.name, {}) if comparison else {}
     return (
         _environment()
@@ -43,8 +42,9 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
             report=report,
             front=_front(work),
             title=recipe.distill.title or recipe.distill.name,
-            teacher_id=teacher,
-            parts=named,
+            models=named,
+            teacher_id=named.get("teacher", ""),
+            parts=[model for setting, model in named.items() if setting != "teacher"],
             about=(type(work.student).__doc__ or "").strip().partition("\n")[0],
             parameters=files["safetensors"].get("parameters"),
             teacher_parameters=report["teacher_facts"].get("parameters"),

@@ -337,12 +337,13 @@ class DistillRecipe:
         """Changes with what a training's weights depend on: not with how a step is cut, or how often it is saved."""
         tables = self.tables()
         chosen = {name: tables[name] for name in ("distill", "source", "models", "student", "budget", "views")}
-        train = {name: value for name, value in tables["train"].items() if name not in _INCIDENTAL}
-        phases = {
-            phase: {name: value for name, value in own.items() if name not in _INCIDENTAL}
-            for phase, own in tables["train"]["phases"].items()
-        }
+        train = _essential(tables["train"])
+        phases = {phase: _essential(own) for phase, own in train["phases"].items()}
         return _digest(chosen | {"train": train | {"phases": phases}})
+
+
+def _essential(train: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in train.items() if name not in _INCIDENTAL}
 
 
 def _digest(tables: dict[str, Any]) -> str:
