@@ -233,44 +233,62 @@ def training_key(work: Work, arm: Arm, seed: int) -> str:
     recipe, cache = work.recipe, work.cache
     facts = [
         recipe.training_digest(),
-        [recipe.evaluate.dev_split, recipe.evaluate.dev_rows, recipe.evaluate.test_split, recipe.evaluate.test_rows],
+        [recipe.evaluate.dev_split, recipe.evaluate.dev_rows, recipe.evaluate.judge],
         recipe.student.version,
         work.dataset.digest,
         None if cache is None else cache.fingerprint,
         asdict(arm),
         seed,
     ]
+    return _digest(facts)
+
+
+def judging_key(work: Work) -> str:
+    """Changes with the rows that a training is scored on; the weights don't depend on them."""
+    return _digest([work.dataset.ids[p] for p in batches.held_out(work.dataset, work.recipe)[2]])
+
+
+def _digest(facts: Any) -> str:
     return hashlib.blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 def _training(work: Work, arm: Arm, n: int, out: Path, watcher: Watcher) -> Training:
-    """Trains one arm with one seed and scores it on the test rows; a finished one is read back."""
+    """Trains one arm with one seed and scores it on the test rows; what is finished of it is read back."""
     folder, name = out / "arms" / f"{arm.name}-{n}", f"{arm.name} {n}"
-    key = training_key(work, arm, n)
+    key, judged = training_key(work, arm, n), judging_key(work)
     if processes.is_main():
         _make_room(folder, key, watcher)
     processes.awaited(lambda: _key_of(folder) == key or None)
-    known = _finished(folder, key)
-    if known is not None:
+    known = _known(folder, key)
+    if known.get("judged") == judged:
         watcher.started(name, None, "steps")
         watcher.finished(name, reused=True)
-        return known
-    student, found = work.student, batches.pools(work.dataset, work.recipe, _seed(work.recipe, n))
-    terms = terms_for(student, arm.signals, work.recipe.train.weights)
+        return _read(folder, known)
+    found = batches.pools(work.dataset, work.recipe, _seed(work.recipe, n))
+    terms = terms_for(work.student, arm.signals, work.recipe.train.weights)
     own = work.with_(seed=_seed(work.recipe, n), terms=terms)
-    model, facts = _fit(own, arm, found, folder, name, watcher)
-    if not processes.is_main():
-        return processes.awaited(lambda: _finished(folder, key))
-    student.save(model, folder / "model", own)
-    test = work.dataset.rows(found.test)
-    reloaded = student.load(folder / "model", own).to(work.device)
-    scores = evaluate.score(student.predictor(reloaded, own), test, own, student.teacher_answers(test, own))
+    if not known:
+        model, facts = _fit(own, arm, found, folder, name, watcher)
+        known = {"key": key, "arm": arm.name, "seed": n, "facts": facts}
+        if processes.is_main():
+            work.student.save(model, folder / "model", own)
+            write_json(folder / "result.json", known)
+    if processes.is_main():
+        watcher.started(f"evaluate {name}", None)
+        write_json(folder / "result.json", _judged(known, own, folder, found.test) | {"judged": judged})
+        watcher.finished(f"evaluate {name}")
+    return processes.awaited(lambda: _read(folder, k) if (k := _known(folder, key)).get("judged") == judged else None)
+
+
+def _judged(known: dict[str, Any], work: Work, folder: Path, test: batches.Positions) -> dict[str, Any]:
+    """The record of a training with the scores of its saved weights; those of each row go to `folder/items.npz`."""
+    student, rows = work.student, work.dataset.rows(test)
+    model = student.load(folder / "model", work).to(work.device)
+    scores = evaluate.score(student.predictor(model, work), rows, work, student.teacher_answers(rows, work))
     groups = {} if scores.groups is None else {_GROUPS: np.unique(scores.groups, return_inverse=True)[1]}
     np.savez_compressed(folder / "items.npz", **scores.items, **groups)
-    facts["parameters"] = sum(p.numel() for p in reloaded.parameters())
-    result = {"key": key, "arm": arm.name, "seed": n, "facts": facts, "values": scores.values, "more": scores.more}
-    write_json(folder / "result.json", result)
-    return _finished(folder, key)
+    facts = known["facts"] | {"parameters": sum(p.numel() for p in model.parameters())}
+    return known | {"facts": facts, "values": scores.values, "more": scores.more}
 
 
 def _make_room(folder: Path, key: str, watcher: Watcher) -> None:
@@ -358,13 +376,14 @@ def extra_steps(work: Work, batch_size: int, passes: float = 0.0) -> int:
     return round((views / batch_size + passes) * theirs / (3 * own))
 
 
-def _finished(folder: Path, key: str) -> Training | None:
+def _known(folder: Path, key: str) -> dict[str, Any]:
+    """What is on record of a training of this key: facts once it has trained, scores once it was judged."""
     path = folder / "result.json"
-    if not path.is_file():
-        return None
-    known = orjson.loads(path.read_bytes())
-    if known["key"] != key:
-        return None
+    known = orjson.loads(path.read_bytes()) if path.is_file() else {}
+    return known if known.get("key") == key else {}
+
+
+def _read(folder: Path, known: dict[str, Any]) -> Training:
     with np.load(folder / "items.npz") as items:
         rows = dict(items)
     groups = rows.pop(_GROUPS, None)

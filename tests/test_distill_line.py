@@ -108,12 +108,29 @@ def test_a_training_of_other_settings_is_kept_and_comes_back_with_them(tmp_path)
     assert len([*(out / "earlier").iterdir()]) == 1
 
 
+def test_other_test_rows_are_scored_without_training(tmp_path):
+    """Oracle: the weights' bytes, how many rows were scored, and a training that had these test rows from the start."""
+    recipe, weights = toy_student_recipe(tmp_path), Path("arms", "both-0", "model", "model.safetensors")
+    out = distill(recipe, tmp_path / "out").out
+    first = (out / weights).read_bytes()
+    fewer, told = ["evaluate.test_rows=5"], Told()
+    again = distill(recipe, out, watcher=told, sets=fewer)
+    assert "both 0" not in told.steps
+    assert (out / weights).read_bytes() == first
+    assert {len(values) for values in again.trainings[0].scores.items.values()} == {5}
+    anew = distill(recipe, tmp_path / "anew", sets=fewer)
+    assert again.report["trainings"][0]["values"] == anew.report["trainings"][0]["values"]
+    told = Told()
+    distill(recipe, out, watcher=told, sets=fewer)
+    assert "both 0" in told.reused
+
+
 def test_the_comparison_needs_no_more_of_the_teacher_than_its_seeds(tmp_path):
     told = Told()
     recipe = toy_student_recipe(tmp_path, arms="seeds = 2")
     made = distill(recipe, tmp_path / "out", arms=True, watcher=told)
     names = [f"{arm} {seed}" for seed in (0, 1) for arm in ("both", "labels", "teacher", "longer", "sham")]
-    assert [step for step in told.steps if step[-1] in "01"] == names
+    assert [step for step in told.steps if step[-1] in "01" and "evaluate" not in step] == names
     compared = made.report["comparison"]
     assert compared["descriptive"]
     assert {*compared["metrics"]["error"]["arms"]} == {"labels", "teacher", "both", "longer", "sham"}
