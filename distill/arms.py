@@ -5,6 +5,8 @@
     gain        S_C - S_A
     gap closed  (S_C - S_A) / (T - S_A), stated only where the teacher's lead T - S_A is itself beyond chance
 
+S_C is the arm that is given out. Under `DESCRIPTIVE_BELOW` seeds nothing is tested: no share of a gap, no verdict.
+
 Intervals are 95% percentile intervals of a bootstrap that resamples seeds (paired over arms) and, where a metric is a
 mean over rows, test rows too, group by group (the same ones for every arm and the teacher).
 """
@@ -44,7 +46,11 @@ class Interval:
 
 
 def compare(
-    metrics: Sequence[Metric], trainings: Sequence[Training], teacher: Scores | None, seed: int = 0
+    metrics: Sequence[Metric],
+    trainings: Sequence[Training],
+    teacher: Scores | None,
+    arm: str = "both",
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Compares the arms by every metric.
 
@@ -52,6 +58,7 @@ def compare(
         metrics: of the student; the main one first.
         trainings: of all arms; seeds that an arm lacks are left out of its comparisons.
         teacher: its scores on the same rows.
+        arm: the one that is given out, which `retained`, `gap_closed` and `verdict` are about.
         seed: of the bootstrap.
 
     Returns:
@@ -66,12 +73,19 @@ def compare(
     for metric in metrics:
         arms = {name: [by_arm[name][n] for n in seeds] for name in by_arm}
         if all(metric.name in t.scores.values for each in arms.values() for t in each):
-            found["metrics"][metric.name] = _by_metric(metric, arms, teacher, np.random.default_rng(seed))
+            each = _by_metric(metric, arms, teacher, arm, np.random.default_rng(seed))
+            if found["descriptive"]:
+                each = {name: value for name, value in each.items() if name not in ("gap_closed", "verdict")}
+            found["metrics"][metric.name] = each
     return found
 
 
 def _by_metric(
-    metric: Metric, arms: Mapping[str, Sequence[Training]], teacher: Scores | None, rng: np.random.Generator
+    metric: Metric,
+    arms: Mapping[str, Sequence[Training]],
+    teacher: Scores | None,
+    arm: str,
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     draws = _resampled(metric, arms, teacher, rng)
     sign = 1.0 if metric.better == "higher" else -1.0
@@ -89,21 +103,21 @@ def _by_metric(
     if "labels" in own:
         gains = {name: _interval(sign * (means[name] - means["labels"]), sign * (draws[name] - draws["labels"])) for name in own if name != "labels"}  # fmt: skip
         found["gains"] = {name: vars(gain) for name, gain in gains.items()}
-        if "both" in own and "teacher model" in means and not metric.to_teacher:
+        if arm in gains and "teacher model" in means and not metric.to_teacher:
             lead = _interval(
                 sign * (means["teacher model"] - means["labels"]), sign * (draws["teacher model"] - draws["labels"])
             )
             found["lead"] = vars(lead)
             if lead.low > 0:
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    shares = (draws["both"] - draws["labels"]) / (draws["teacher model"] - draws["labels"])
-                share = (means["both"] - means["labels"]) / (means["teacher model"] - means["labels"])
+                    shares = (draws[arm] - draws["labels"]) / (draws["teacher model"] - draws["labels"])
+                share = (means[arm] - means["labels"]) / (means["teacher model"] - means["labels"])
                 found["gap_closed"] = vars(_interval(share, shares[np.isfinite(shares)]))
-            found["verdict"] = verdict(gains["both"], lead)
-    if metric.better == "higher" and not metric.to_teacher and "both" in own and means.get("teacher model"):
+            found["verdict"] = verdict(gains[arm], lead)
+    if metric.better == "higher" and not metric.to_teacher and arm in own and means.get("teacher model"):
         with np.errstate(divide="ignore", invalid="ignore"):
-            kept = draws["both"] / draws["teacher model"]
-        found["retained"] = vars(_interval(means["both"] / means["teacher model"], kept[np.isfinite(kept)]))
+            kept = draws[arm] / draws["teacher model"]
+        found["retained"] = vars(_interval(means[arm] / means["teacher model"], kept[np.isfinite(kept)]))
     return found
 
 

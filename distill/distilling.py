@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from distill import batches, evaluate, processes, teacher_cache
+from distill import batches, evaluate, processes, publishing, teacher_cache
 from distill import recipe as recipes
 from distill.arm_names import ARMS, Arm
 from distill.dataset import open_dataset, write_json
@@ -216,11 +216,16 @@ def _taught(work: Work, seeds: Sequence[int], watcher: Watcher) -> Work:
 def _parameters(work: Work) -> int:
     """Of a fresh student."""
     if "parameters" not in work.memo:
-        import torch
-
-        with torch.random.fork_rng(devices=[]):
-            work.memo["parameters"] = sum(p.numel() for p in work.student.build(work).parameters())
+        work.memo["parameters"] = sum(p.numel() for p in _fresh(work).parameters())
     return work.memo["parameters"]
+
+
+def _fresh(work: Work) -> Any:
+    """A student that hasn't learnt anything."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        return work.student.build(work)
 
 
 def _seed(recipe: DistillRecipe, n: int) -> int:
@@ -233,19 +238,22 @@ def training_key(work: Work, arm: Arm, seed: int) -> str:
     recipe, cache = work.recipe, work.cache
     facts = [
         recipe.training_digest(),
-        [recipe.evaluate.dev_split, recipe.evaluate.dev_rows, recipe.evaluate.judge],
+        [recipe.evaluate.dev_split, recipe.evaluate.dev_rows],
         recipe.student.version,
         work.dataset.digest,
         None if cache is None else cache.fingerprint,
         asdict(arm),
         seed,
+        *([extra_steps(work, phase) for phase in recipe.student.phases] if arm.longer else ()),
     ]
     return _digest(facts)
 
 
 def judging_key(work: Work) -> str:
-    """Changes with the rows that a training is scored on; the weights don't depend on them."""
-    return _digest([work.dataset.ids[p] for p in batches.held_out(work.dataset, work.recipe)[2]])
+    """Changes with the rows that a training is scored on, and with the judge; the weights depend on neither."""
+    judge, rows = work.recipe.evaluate.judge, batches.held_out(work.dataset, work.recipe)[2]
+    spec = work.recipe.models[judge].model_dump(mode="json") if judge in work.recipe.models else None
+    return _digest([judge, spec, [work.dataset.ids[p] for p in rows]])
 
 
 def _digest(facts: Any) -> str:
@@ -334,9 +342,7 @@ def _fit(
     for phase in student.phases:
         settings = work.recipe.train.phase(phase)
         if arm.longer:
-            passes = settings.steps * student.teacher_passes(phase)
-            longer = settings.steps + extra_steps(work, settings.batch_size, passes)
-            settings = settings.model_copy(update={"steps": longer})
+            settings = settings.model_copy(update={"steps": settings.steps + extra_steps(work, phase)})
         student.begin(model, phase, work)
         model = adapted(model, settings.adapter)
         lesson = Lesson(
@@ -358,22 +364,29 @@ def _fit(
     return model, facts
 
 
-def extra_steps(work: Work, batch_size: int, passes: float = 0.0) -> int:
-    """Steps that the teacher's compute would pay for: its forward passes, over those of a step.
+def extra_steps(work: Work, phase: str) -> int:
+    """Steps of a phase that the teacher's compute would pay for: its forward passes, over those of a step.
 
-    A training step counts as three forward passes, and parameters stand for multiply-adds, which flatters no one where
-    teacher and student are of one kind.
-
-    Args:
-        work: the cache, whose every view is a pass.
-        batch_size: rows of a step.
-        passes: for each row of a batch, over all steps, of a teacher that is asked while the student trains.
+    A training step counts as three forward passes. A pass costs its multiply-adds where both models' are known, its
+    parameters else, which flatters no one where teacher and student are of one kind. What asking for the cache cost is
+    shared out equally among the phases.
     """
-    if work.cache is None:
-        return 0
-    views = sum(work.cache.views(row_id) for row_id in work.dataset.ids)
-    theirs, own = work.cache.facts.get("parameters", 0), _parameters(work)
-    return round((views / batch_size + passes) * theirs / (3 * own))
+    student, settings = work.student, work.recipe.train.phase(phase)
+    passes = settings.steps * settings.batch_size * student.teacher_passes(phase)
+    if work.cache is not None:
+        passes += sum(work.cache.views(row_id) for row_id in work.dataset.ids) / len(student.phases)
+    theirs, own = _costs(work)
+    return round(passes * theirs / (3 * own * settings.batch_size))
+
+
+def _costs(work: Work) -> tuple[int, int]:
+    """What a forward pass of one row costs, of the teacher and of the student, in the same unit; 0 where unknown."""
+    facts = work.cache.facts if work.cache else {}
+    if "macs" in facts and publishing.is_plain(work):
+        if "macs" not in work.memo:
+            work.memo["macs"] = publishing.macs(work.student.exported(_fresh(work), work))
+        return facts["macs"], work.memo["macs"]
+    return facts.get("parameters", 0), _parameters(work)
 
 
 def _known(folder: Path, key: str) -> dict[str, Any]:
@@ -397,7 +410,7 @@ def _report(work: Work, trainings: list[Training], judge: str, out: Path, arms: 
     Raises:
         ExportRefused: a format loses more than it may; report and card are written all the same.
     """
-    from distill import model_card, publishing
+    from distill import model_card
     from distill.arms import compare
 
     student, test = work.student, work.dataset.rows(batches.held_out(work.dataset, work.recipe)[2])
@@ -422,7 +435,7 @@ def _report(work: Work, trainings: list[Training], judge: str, out: Path, arms: 
             for t in trainings
         ],
         "formats": exported,
-        "comparison": compare(student.metrics, trainings, teacher) if arms else None,
+        "comparison": compare(student.metrics, trainings, teacher, work.recipe.arm) if arms else None,
     }
     write_json(out / "report.json", report)
     (out / "student" / "README.md").write_text(model_card.card(work, report, out / "student"), encoding="utf-8")

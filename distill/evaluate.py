@@ -13,9 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from distill.student import Answers, Predictor, Scores
 from limbeck import models
-from limbeck.errors import RequestError
+from limbeck.errors import RequestError, WorkError
 from limbeck.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -35,9 +37,25 @@ _FAMILIES = {
 """`model_type` of configs that are another's kin: trained alike, so wrong alike."""
 
 
+class NotFinite(WorkError):
+    """A model answers with infinite numbers or with none."""
+
+
 def score(predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None = None) -> Scores:
-    """Asks a model about rows, and scores what it says."""
-    return work.student.score(work.student.answer(predictor, rows, work), rows, work, teacher)
+    """Asks a model about rows, and scores what it says.
+
+    Raises:
+        NotFinite: a number in its answers is infinite, or not one; comparisons would take that for an answer.
+    """
+    answers = work.student.answer(predictor, rows, work)
+    for name, values in answers.items():
+        if np.asarray(values).dtype.kind == "f" and (broken := int((~np.isfinite(values)).sum())):
+            raise NotFinite(
+                f"{broken:,} of {values.size:,} numbers of its {name!r} are infinite or not numbers",
+                expected="finite answers to all rows",
+                where=predictor.runtime,
+            )
+    return work.student.score(answers, rows, work, teacher)
 
 
 def family(model: str, folder: Path | None = None) -> str:

@@ -61,9 +61,10 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
             budget=_budget(work),
             arms=_arms(main_figures),
             verdict=main_figures.get("verdict", ""),
-            gap=_gap(main_figures),
+            gap="" if comparison and comparison["descriptive"] else _gap(main_figures),
             files=_files(main.name, files),
             machine=f"{platform.system()} {platform.machine()}",
+            device=files["safetensors"]["device"],
             lineage=work.dataset.lineage,
             fingerprint=work.cache.fingerprint["weights"] if work.cache else "",
         )
@@ -151,15 +152,13 @@ def _files(name: str, formats: dict[str, Any]) -> list[dict[str, str]]:
     for format, entry in formats.items():
         timed = f"{entry['p50_ms']:.2f} / {entry['p95_ms']:.2f} ms" if "p50_ms" in entry else ""
         lost = f"refused: {entry['refused']}" if "refused" in entry else f"{entry['loss']:.2%}"
-        size = f"{entry['bytes'] / 1e6:.2f} MB"
-        rows.append(
-            {"format": format, "size": size, "value": f"{entry['values'][name]:.4f}", "lost": lost, "latency": timed}
-        )
+        size, value = f"{entry['bytes'] / 1e6:.2f} MB", _number(entry["values"].get(name))
+        rows.append({"format": format, "size": size, "value": value, "lost": lost, "latency": timed})
     return rows
 
 
 def shown(interval: dict[str, Any], *, percent: bool = False, sign: bool = False) -> str:
-    """A figure and its interval.
+    """A figure and its interval; without one where that has no width, as with one seed and no rows to resample.
 
     >>> shown({"value": 0.9123, "low": 0.9, "high": 0.92})
     '0.9123 [0.9000, 0.9200]'
@@ -168,7 +167,7 @@ def shown(interval: dict[str, Any], *, percent: bool = False, sign: bool = False
     """
     form = ("+" if sign else "") + (".1%" if percent else ".4f")
     value, low, high = (format(interval[key], form) for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if interval["low"] < interval["high"] else value
 
 
 @cache

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from distill.work import Work
 
 _WARMUP = 10
+_AT_MOST_S = 30.0
+"""Of timing; at least one run is timed."""
 
 
 class ExportRefused(WorkError):
@@ -54,7 +56,8 @@ def publish(
 
     Returns:
         Format to `file`, `bytes`, `values`, `loss` (of the main metric, as a share), `difference` (largest, of an
-        output to torch's), `p50_ms` and `p95_ms` of one row, `parameters`, `macs`; `refused` with a reason, where it was.
+        output to torch's), `p50_ms` and `p95_ms` of one row, `device`, `parameters`, `macs`; `refused` with a reason,
+        where it was. Safetensors run on the work's device, the others on the CPU.
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(chosen.folder / "model", folder)
@@ -63,29 +66,33 @@ def publish(
     formats = recipe.export.formats or tuple(f for f in student.formats if exports.at_hand(f))
     metric = student.metrics[0]
     found: dict[str, dict[str, Any]] = {}
-    exported = student.exported(model, work) if {*formats} - {"safetensors"} or _plain(work) else None
+    exported = student.exported(model, work) if {*formats} - {"safetensors"} or is_plain(work) else None
     for format in dict.fromkeys(("safetensors", *formats)):
         name = f"export {format}"
         watcher.started(name, None)
         if format == "safetensors":
-            path, predictor = folder, student.predictor(model, work.with_(device="cpu"))
+            there = model if work.device == "cpu" else student.load(folder, work).to(work.device)
+            path, predictor, device = folder, student.predictor(there, work), work.device
         else:
-            path = exports.write(format, exported, folder / exports.folder_of(format), folder)
+            path, device = exports.write(format, exported, folder / exports.folder_of(format), folder), "cpu"
             predictor = exports.open_(format, path, exported)
-        values = evaluate.score(predictor, rows, work, teacher).values
         entry: dict[str, Any] = {
             "file": path.relative_to(folder.parent).as_posix(),
             "bytes": _size(path),
-            "values": values,
+            "device": device,
         }
+        try:
+            entry["values"] = evaluate.score(predictor, rows, work, teacher).values
+        except evaluate.NotFinite as error:
+            entry |= {"values": {}, "refused": str(error)}
+        else:
+            reference = (found["safetensors"]["values"] if found else chosen.scores.values)[metric.name]
+            entry["loss"] = lost(metric, reference, entry["values"][metric.name])
         if exported is not None:
-            entry |= {
-                "difference": _difference(exported, predictor),
-                **latency(predictor, exported, recipe.export.latency_runs),
-            }
-        reference = chosen.scores.values[metric.name] if not found else found["safetensors"]["values"][metric.name]
-        entry["loss"] = lost(metric, reference, values[metric.name])
-        if reason := _reason(format, entry, metric, recipe.export):
+            if found:
+                entry["difference"] = _difference(exported, predictor)
+            entry |= latency(predictor, exported, recipe.export.latency_runs)
+        if reason := entry.get("refused") or refusal(format, entry, metric, recipe.export):
             entry["refused"] = reason
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         found[format] = entry
@@ -96,28 +103,30 @@ def publish(
     return found
 
 
-def _plain(work: Work) -> bool:
+def is_plain(work: Work) -> bool:
     """Whether the student is a plain function of tensors at all."""
     from distill.student import Student
 
     return type(work.student).exported is not Student.exported
 
 
-def _reason(format: str, entry: dict[str, Any], metric: Metric, table: Any) -> str | None:
+def refusal(format: str, entry: dict[str, Any], metric: Metric, table: Any) -> str | None:
     """Why a format is refused, or None."""
-    if entry["loss"] > table.budget(format):
+    if not entry["loss"] <= table.budget(format):
         return f"loses {entry['loss']:.2%} of {metric.name}, more than the {table.budget(format):.2%} allowed"
-    if format.endswith("fp32") and entry["difference"] > table.max_difference:
+    if format in exports.EXACT and not entry["difference"] <= table.max_difference:
         return f"differs from torch by {entry['difference']:.1e}, more than the {table.max_difference:.0e} allowed"
     return None
 
 
 def lost(metric: Metric, before: float, after: float) -> float:
-    """What of a metric was lost, as a share of what it was; gains are 0.
+    """What of a metric was lost, as a share of what it was; gains are 0, and a value that isn't finite loses all.
 
     >>> lost(Metric("a"), 0.8, 0.6), lost(Metric("nll", "lower"), 0.5, 0.6), lost(Metric("a"), 0.8, 0.9)
     (0.25, 0.2, 0.0)
     """
+    if not np.isfinite(after):
+        return float("inf")
     change = before - after if metric.better == "higher" else after - before
     return max(0.0, round(change / abs(before), 12)) if before else float(change > 0)
 
@@ -131,14 +140,21 @@ def _difference(exported: Exported, predictor: Predictor) -> float:
 
 
 def latency(predictor: Predictor, exported: Exported, runs: int) -> dict[str, float]:
-    """Milliseconds for one row, after warm-up: median and 95th percentile."""
+    """Milliseconds for one row, after warm-up: median and 95th percentile of as many runs as half a minute allows."""
     one = {name: value[:1].numpy() for name, value in exported.inputs.items()}
-    times = []
-    for n in range(_WARMUP + runs):
+    begun = time.perf_counter()
+
+    def seconds() -> float:
         start = time.perf_counter()
         predictor.ask(one)
-        if n >= _WARMUP:
-            times.append(1e3 * (time.perf_counter() - start))
+        return time.perf_counter() - start
+
+    for _ in range(_WARMUP):
+        if seconds() > _AT_MOST_S / _WARMUP:
+            break
+    times = [1e3 * seconds()]
+    while len(times) < runs and time.perf_counter() - begun < _AT_MOST_S:
+        times.append(1e3 * seconds())
     return {"p50_ms": float(np.percentile(times, 50)), "p95_ms": float(np.percentile(times, 95))}
 
 

@@ -32,7 +32,7 @@ from limbeck.errors import LimbeckError, Problem, RecipeError, did_you_mean
 from limbeck.models.spec import ModelSpec
 from limbeck.recipe import SourceTable
 from limbeck.recipe_tables import check_models, model_specs, read_tables, validated, with_sets, without_none
-from limbeck.stage import settings_of
+from limbeck.stage import models_of, settings_of
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 _Share = Annotated[float, Ge(0), Le(1)]
@@ -180,6 +180,7 @@ class TrainTable(BaseModel):
 
 _INCIDENTAL = ("micro_batch", "workers", "checkpoint_every")
 """Of `[train]`: what a training's result doesn't depend on, so that changing it doesn't start a training anew."""
+_LICENCE = ("license",)
 
 
 class ArmsTable(BaseModel):
@@ -250,7 +251,7 @@ class ExportTable(BaseModel):
         formats: see `distill.exports`; by default all that the student knows and that are installed.
         max_loss: most that the main metric may lose by a format, as a share of its value: format to share, `default`
             for the others.
-        max_difference: most that an output of a float32 file may differ from torch's.
+        max_difference: most that an output of a file of full precision may differ from torch's.
         latency_runs: timed runs of one row, for p50 and p95.
     """
 
@@ -334,16 +335,29 @@ class DistillRecipe:
         return _digest(self.tables())
 
     def training_digest(self) -> str:
-        """Changes with what a training's weights depend on: not with how a step is cut, or how often it is saved."""
+        """Changes with what a training's weights depend on.
+
+        Not with what the student is called, with licences, with models that it doesn't use, with what only the card
+        shows, with how a step is cut, or how often it is saved.
+        """
         tables = self.tables()
-        chosen = {name: tables[name] for name in ("distill", "source", "models", "student", "budget", "views")}
-        train = _essential(tables["train"])
-        phases = {phase: _essential(own) for phase, own in train["phases"].items()}
-        return _digest(chosen | {"train": train | {"phases": phases}})
+        train = _without(tables["train"], _INCIDENTAL)
+        used = {name for name, _ in models_of(self.student).values()}
+        return _digest(
+            {
+                "seed": self.distill.seed,
+                "source": _without(tables["source"], _LICENCE),
+                "models": {name: spec for name, spec in tables["models"].items() if name in used},
+                "student": _without(tables["student"], self.student.shown),
+                "budget": tables["budget"],
+                "views": tables["views"],
+                "train": train | {"phases": {n: _without(own, _INCIDENTAL) for n, own in train["phases"].items()}},
+            }
+        )
 
 
-def _essential(train: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in train.items() if name not in _INCIDENTAL}
+def _without(table: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: value for name, value in table.items() if name not in names}
 
 
 def _digest(tables: dict[str, Any]) -> str:

@@ -188,6 +188,8 @@ class Student(ABC):
     """Library that loads what `save` writes, for the card."""
     task: ClassVar[str] = ""
     """The Hub's name of what it does, such as `image-to-image`, for the card."""
+    shown: ClassVar[tuple[str, ...]] = ()
+    """Settings that only `card_sections` reads: changing them doesn't start a training anew."""
     judge_role: ClassVar[str] = "score"
     """Role that a model of `[evaluate] judge` plays."""
 

@@ -94,7 +94,7 @@ class Answered:
     """Answers to questions.
 
     Attributes:
-        right: (N,) of 0 and 1.
+        right: (N,) of 0 and 1; the right text has to be above every other, so that a tie is wrong.
         nll: (N,) negative log-likelihood of the right text.
         confidence: (N,) of the text that was chosen.
         chosen: (N,) index of that text.
@@ -120,7 +120,7 @@ def answered(images: NDArray, texts: Sequence[NDArray], scale: float) -> Answere
     ]
     chosen = np.array([int(p.argmax()) for p in found])
     return Answered(
-        (chosen == 0).astype(np.float64),
+        np.array([float((p[0] > p[1:]).all()) for p in found]),
         np.array([-p[0] for p in found]),
         np.array([float(np.exp(p.max())) for p in found]),
         chosen,

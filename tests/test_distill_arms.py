@@ -85,6 +85,22 @@ def test_no_share_of_a_gap_that_may_not_be_there():
     assert found["lead"]["low"] <= 0
 
 
+def test_few_seeds_describe_and_conclude_nothing():
+    found = compare([HIGHER], arms({"labels": 0.7, "both": 0.85}, seeds=3), teacher())
+    assert found["descriptive"]
+    assert {"gap_closed", "verdict"}.isdisjoint(found["metrics"]["right"])
+    assert found["metrics"]["right"]["gains"]["both"]["value"] == pytest.approx(0.15, abs=0.03)
+
+
+def test_the_comparison_is_of_the_arm_that_is_given_out():
+    """Simulated truth: labels 0.70, both 0.70, the teacher alone 0.85."""
+    trained = arms({"labels": 0.7, "both": 0.7, "teacher": 0.85})
+    found = compare([HIGHER], trained, teacher(), arm="teacher")["metrics"]["right"]
+    assert "added something" in found["verdict"]
+    assert found["retained"]["value"] == pytest.approx(0.85 / 0.95, abs=0.02)
+    assert compare([HIGHER], trained, teacher())["metrics"]["right"]["verdict"].startswith("No gain")
+
+
 def test_a_teacher_behind_labels_is_said_so():
     gain, lead = Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.2, -0.05)
     assert verdict(gain, lead).endswith("though the teacher itself is no better than labels alone.")

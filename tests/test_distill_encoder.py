@@ -154,6 +154,13 @@ def test_answers_by_hand():
     assert found.confidence == pytest.approx([0.75, 0.75])
 
 
+def test_an_encoder_that_says_nothing_knows_nothing():
+    """The right text is the first: a tie, or no number at all, must not count as having chosen it."""
+    texts = [np.eye(2)] * 2
+    for said in (np.zeros((2, 2)), np.full((2, 2), np.nan)):
+        assert zero_shot.answered(said, texts, 10.0).right.tolist() == [0.0, 0.0]
+
+
 def test_contrast_by_hand():
     """Own caption at cosine 1, two texts of the bank at right angles, one of which is its own caption again.
 

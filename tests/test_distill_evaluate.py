@@ -10,10 +10,11 @@ from tiny_scorers import tiny_clip, tiny_dinov2, tiny_siglip
 from toy_student import features, toy_student_recipe
 
 from distill.dataset import Lineage
-from distill.distilling import distill
-from distill.evaluate import family, refuse_dependent_judge
+from distill.distilling import distill, opened
+from distill.evaluate import NotFinite, family, refuse_dependent_judge, score
 from distill.evaluating import evaluate_student
 from distill.recipe import load
+from distill.student import Predictor
 from limbeck.errors import BuildNotFound, RequestError
 from limbeck.launch import main
 
@@ -33,6 +34,15 @@ def scorers(tmp_path_factory):
 def recipe(judge, scorers, name="me"):
     sets = [f"models.{key}={path}" for key, path in scorers.items()]
     return load("recipes/distill-encoder.toml", sets=[*sets, f"evaluate.judge={judge}"])
+
+
+def test_answers_that_are_no_numbers_are_refused(tmp_path):
+    """One of three answers overflowed, as fp16 does."""
+    work = opened(load(toy_student_recipe(tmp_path)), tmp_path / "out")
+    predictor = Predictor(lambda inputs: {"y": np.array([[1.0], [np.inf], [2.0]], np.float32)}, "onnx-fp16")
+    with pytest.raises(NotFinite, match="1 of 3 numbers of its 'y'") as error:
+        score(predictor, work.dataset.rows([0, 1, 2]), work)
+    assert error.value.where == "onnx-fp16"
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "dinov2"])

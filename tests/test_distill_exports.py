@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 import pytest
@@ -9,8 +11,9 @@ import torch
 from torch import nn
 
 from distill import exports
-from distill.publishing import latency, lost, macs
-from distill.student import Exported, Metric
+from distill.publishing import latency, lost, macs, refusal
+from distill.recipe import ExportTable
+from distill.student import Exported, Metric, Predictor
 from limbeck.errors import MissingExtra
 
 
@@ -89,3 +92,29 @@ def test_losses_of_a_metric_by_hand():
     assert lost(Metric("a"), 0.9, 0.45) == pytest.approx(0.5)
     assert lost(Metric("a"), 0.0, 0.0) == 0.0
     assert lost(Metric("a", "lower"), 0.0, 0.1) == 1.0
+    assert lost(Metric("a"), 0.9, math.nan) == math.inf
+
+
+@pytest.mark.parametrize("format", ["onnx-fp32", "executorch", "litert", "transformersjs"])
+@pytest.mark.parametrize("difference", [2e-4, math.nan])
+def test_every_format_of_full_precision_has_to_answer_like_torch(format, difference):
+    """The bar is 1e-4; fp16 and int8 have their budget instead."""
+    entry, table = {"loss": 0.0, "difference": difference}, ExportTable()
+    assert "differs from torch" in refusal(format, entry, Metric("a"), table)
+    assert refusal(format, entry | {"difference": 5e-5}, Metric("a"), table) is None
+    assert refusal("onnx-fp16", entry, Metric("a"), table) is None
+    assert "loses" in refusal("onnx-fp16", entry | {"loss": math.nan}, Metric("a"), table)
+
+
+def test_a_slow_student_is_timed_for_half_a_minute(monkeypatch):
+    """Oracle: a clock that a call advances by 20 s: one to warm up, as many as fit, at least one."""
+    now = [0.0]
+    monkeypatch.setattr("distill.publishing.time.perf_counter", lambda: now[0])
+
+    def ask(inputs):
+        now[0] += 20.0
+        return {}
+
+    found = latency(Predictor(ask), Exported(nn.Identity(), {"x": torch.zeros(1, 1)}, ("y",)), 100)
+    assert found == {"p50_ms": 20_000.0, "p95_ms": 20_000.0}
+    assert now[0] == 40.0

@@ -11,13 +11,14 @@ import torch
 from toy_student import Toy, ToyTeacher, features, toy_student_recipe
 
 from distill.dataset import open_dataset
-from distill.distilling import distill
+from distill.distilling import distill, extra_steps
 from distill.progress import Watcher
 from distill.publishing import ExportRefused
-from distill.recipe import load
+from distill.recipe import TrainTable, load
 from distill.teacher_cache import CacheMismatch
 from distill.testing import check_student, model_state
 from distill.trainer import LossNotFinite
+from distill.work import Work
 from limbeck.errors import BuildNotFound, RequestError
 
 
@@ -138,6 +139,30 @@ def test_the_comparison_needs_no_more_of_the_teacher_than_its_seeds(tmp_path):
     steps = {t["arm"]: t["facts"]["train"]["steps"] for t in made.report["trainings"] if t["seed"] == 0}
     # 96 training rows, 12 to look at and 12 to judge by were asked: 120 of 200 parameters over 3 * 16 rows of 41
     assert steps["longer"] == steps["labels"] + round(120 * 200 / (3 * 16 * 41))
+
+
+def test_what_the_teachers_compute_buys_by_hand():
+    """Two rows of three views asked, in batches of 4; a pass costs the teacher 60 and the student 10, or 8 parameters and 4.
+
+    By multiply-adds 6 / 4 * 60 / 30 = 3 steps, shared by two phases; the first also asks the teacher twice for each row
+    of its 5 steps, which is 5 * 2 * 60 / 30 = 20 more. Where the student's aren't known, parameters: 8 / 12 of each.
+    """
+
+    class Both(Toy):
+        phases = ("a", "b")
+
+        def teacher_passes(self, phase):
+            return 2.0 * (phase == "a")
+
+    facts = {"macs": 60, "parameters": 8}
+    cache = type("C", (), {"facts": facts, "views": lambda self, row_id: 3})()
+    recipe = type("R", (), {"student": Both(), "train": TrainTable(steps=5, batch_size=4)})()
+    dataset = type("D", (), {"ids": ["1", "2"]})()
+    work = Work(recipe, dataset, cache=cache, memo={"macs": 10, "parameters": 4})
+    assert [extra_steps(work, phase) for phase in "ab"] == [round(20 + 1.5), round(1.5)]
+    del facts["macs"]
+    assert [extra_steps(work, phase) for phase in "ab"] == [round((10 + 0.75) * 8 / 12), round(0.75 * 8 / 12)]
+    assert extra_steps(work.with_(cache=None), "b") == 0
 
 
 def test_paired_trainings_start_alike(tmp_path):

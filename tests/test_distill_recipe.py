@@ -135,6 +135,27 @@ def test_a_phase_differs_in_what_it_says_alone():
     assert (table.phase("other").steps, table.phase("other").lr) == (100, 0.5)
 
 
+def test_what_weights_do_not_depend_on_trains_nothing_anew():
+    """By hand: names, licences, models of others, what the card shows, how a step is cut; and what does count."""
+
+    def digest(*sets):
+        return load(ROOT / "recipes/distill-editor.toml", sets=sets).training_digest()
+
+    plain = digest()
+    for incidental in (
+        "distill.title=Another", "distill.license=mit", "models.other=mini:clip", "student.curve_rows=7",
+        "student.curve_steps=[1, 2]", "train.micro_batch=2", "export.latency_runs=9", "evaluate.test_rows=9",
+    ):  # fmt: skip
+        assert digest(incidental) == plain, incidental
+    for counts in (
+        "distill.seed=99",
+        "models.painter=somewhere/else",
+        "student.dropout=0.1",
+        "train.phases.edit.lr=1e-5",
+    ):
+        assert digest(counts) != plain, counts
+
+
 def test_checking_a_recipe_loads_no_torch():
     """A slip of the pen is told at once. Oracle: sys.modules of a fresh interpreter."""
     code = (

@@ -36,6 +36,7 @@ class EditingStudent(Student):
     """An editor. Subclasses have the settings `measure`, `curve_scales`, `curve_steps`, `curve_rows` and `half`."""
 
     reads_if_there: ClassVar = columns("edit_type", "source_id")
+    shown: ClassVar = ("curve_scales", "curve_steps", "curve_rows")
     library: ClassVar = "diffusers"
     task: ClassVar = "image-to-image"
 

@@ -36,6 +36,8 @@ FORMATS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "transformersjs": ("transformersjs_folder", _ONNX, "distill"),
 }
 """Format to its file here, the packages that it needs and the extra that has them; `safetensors` is every student's own."""
+EXACT = ("onnx-fp32", "executorch", "litert", "transformersjs")
+"""Formats of full precision: their answers are torch's, up to rounding."""
 
 
 def missing(format: str) -> str | None:
