@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,7 @@ from distill.batches import Prepared
 from distill.student import Batch, Metric
 from distill.training_log import TrainingLog
 from limbeck import seeds
-from limbeck.errors import WorkError
+from limbeck.errors import RequestError, WorkError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -122,6 +122,24 @@ class LossNotFinite(WorkError):
         )
 
 
+class NothingLearnt(RequestError):
+    """No row counted for any term of the loss in many steps: the model stays as it is.
+
+    Attributes:
+        steps: how many, one after the other.
+        terms: of the loss.
+    """
+
+    def __init__(self, steps: int, terms: Iterable[str]) -> None:
+        self.steps, self.terms = steps, tuple(terms)
+        super().__init__(
+            f"in {steps} steps no row counted for any term of the loss ({', '.join(self.terms) or 'there is none'})",
+            expected="rows with a label or a teacher's answer",
+            where="train",
+            remedy="look at [budget], at what the student leaves out (rows that are too long, say), and at its `counts`",
+        )
+
+
 def rate(step: int, settings: TrainTable) -> float:
     """The learning rate of a step, a function of nothing else.
 
@@ -178,6 +196,7 @@ def train(
 
     Raises:
         LossNotFinite: stops; the last good checkpoint stays.
+        NothingLearnt: from one look to the next no step had anything to learn from.
         DiskFull: a checkpoint couldn't be written; the one before stays.
     """
     run = _Run(lesson, settings, folder, name, accelerator(settings.precision, device), watcher)
@@ -239,7 +258,7 @@ class _Run:
         self.model, self.optimiser = self.acc.prepare(self.plain, optimiser)
         self.trained = trained
         self.average = Average(self.plain, settings.ema) if settings.ema else None
-        self.step, self.looks_since_best, self.seconds = 0, 0, 0.0
+        self.step, self.looks_since_best, self.seconds, self.idle = 0, 0, 0.0, 0
         self.best: dict[str, Any] | None = None
         self._resume()
         self.log = TrainingLog(folder, self.step) if self.acc.is_main_process else None
@@ -280,6 +299,9 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate(self.step, settings) * group["pace"]
         counts = self._counts(micro_batches)
+        self.idle = 0 if any(counts.values()) else self.idle + 1
+        if self.idle >= min(settings.evaluate_every, settings.steps):
+            raise NothingLearnt(self.idle, lesson.weights)
         total = torch.zeros((), device=acc.device)
         parts: dict[str, Tensor] = {}
         for i, batch in enumerate(micro_batches):

@@ -17,7 +17,7 @@ from distill.averaging import Average
 from distill.frozen import Frozen
 from distill.recipe import AdapterTable, TrainTable
 from distill.student import Metric
-from distill.trainer import Lesson, LossNotFinite, rate, train
+from distill.trainer import Lesson, LossNotFinite, NothingLearnt, rate, train
 from limbeck import store
 from limbeck.errors import DiskFull, RequestError
 
@@ -193,6 +193,26 @@ def test_a_look_that_is_late_keeps_nonsense_out_of_checkpoints(tmp_path, monkeyp
     with pytest.raises(LossNotFinite, match="at step 15"):
         train(lesson(source=Numbers(bad_step=15)), settings, tmp_path, device="cpu")
     assert torch.load(tmp_path / checkpoints.LAST, weights_only=True)["step"] == 12
+
+
+@pytest.mark.parametrize(("heard", "steps"), [({}, 8), ({5}, 14), ({5, 12, 19}, None)])
+def test_a_training_without_anything_to_learn_is_refused(tmp_path, heard, steps):
+    """Looks are 8 steps apart; rows count in the steps `heard` alone. Oracle: which step is one too many, by hand."""
+    source, at = Numbers(), []
+    own = source.micro_batches
+
+    def micro_batches(step, rank=0, world=1):
+        at.append(step)
+        return own(step, rank, world)
+
+    source.micro_batches = micro_batches
+    few = replace(lesson(source=source), counts=lambda b: dict.fromkeys(("fit", "small"), float(at[-1] in heard)))
+    if steps is None:
+        assert train(few, SETTINGS, tmp_path, device="cpu").steps == SETTINGS.steps
+        return
+    with pytest.raises(NothingLearnt, match=r"in 8 steps no row counted for any term of the loss \(fit, small\)"):
+        train(few, SETTINGS, tmp_path, device="cpu")
+    assert at[-1] + 1 == steps
 
 
 def test_patience_ends_a_training_and_the_best_weights_are_kept(tmp_path):
