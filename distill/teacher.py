@@ -91,7 +91,7 @@ class Teacher(ABC):
     reads: tuple[str, ...]
     """Columns of a row that its answers depend on."""
     draws: bool = False
-    """Whether `view.index` seeds what it draws: each view then keeps an answer of its own, though crop and flip be alike."""
+    """Whether `view.index` seeds what it draws: each view then has its own answer, though crop and flip be alike."""
     state: pa.Field | None = None
     """Of a text's state, where it reads texts; `Student.texts` says which, and each distinct one is kept once."""
 

@@ -264,7 +264,7 @@ def test_the_classifier_keeps_the_contract(tmp_path_factory, method):
 @pytest.mark.parametrize("labelled", ["half", "all"])
 @pytest.mark.parametrize("arm", ["teacher", "both"])
 def test_soft_labels_count_the_rows_they_are_a_sum_of(tmp_path_factory, arm, labelled):
-    """Oracle: `hinton` of each row. Alone it speaks of all rows; beside the decoupled labels, of those without a label."""
+    """Oracle: `hinton` of each row: alone of all rows, beside the decoupled labels of those without a label."""
     out = tmp_path_factory.getbasetemp() / "classifier"
     work = check_student("recipes/distill-classifier.toml", out, sets=[*SMALL, "student.method=dkd"])
     student = work.student

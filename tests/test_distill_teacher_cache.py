@@ -150,7 +150,7 @@ def test_large_columns_are_mapped_from_disk(dataset, tmp_path, monkeypatch):
 
 
 def test_a_column_on_disk_is_written_once_and_kept_for_whoever_has_it_mapped(dataset, tmp_path, monkeypatch):
-    """Oracle: the file's inode and modification time; the values that the first cache saw, after other contents came."""
+    """Oracle: the file's inode and time; what the first cache reads after other contents came."""
     ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
     monkeypatch.setattr(teacher_cache, "IN_MEMORY_BYTES", 0)
     first, unpacked = Cache(tmp_path / "c"), tmp_path / "c" / "targets" / ".unpacked"

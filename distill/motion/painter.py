@@ -12,7 +12,6 @@ from distill.motion.pairs import spec_of
 from limbeck.errors import RequestError
 
 if TYPE_CHECKING:
-
     from distill.dataset import Dataset
 
 

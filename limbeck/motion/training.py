@@ -28,7 +28,7 @@ def training_batch(
 
     Args:
         chosen: indices into the bank's clips.
-        generator: on the bank's device, for noise and dither; or one for each clip, whose draws then depend on no other.
+        generator: on the bank's device, for noise and dither; or one for each clip, whose draws depend on no other.
         fused: see `batch.paint_many`.
 
     Returns:
