@@ -158,6 +158,13 @@ class Batches:
             -(-len(unlabelled) // max(1, batch_size - self._labelled_rows)) if both else 0,
         )
         self._sham = self._swapped(found.train) if arm.sham else None
+        if arm.sham and not self._sham:
+            raise RequestError(
+                f"none of {len(found.train)} training rows can have another's target",
+                expected="two or more of a kind for the arm 'sham'",
+                where="source",
+                remedy="take more rows, or leave the arm out",
+            )
 
     def _dealt(self, pool: Positions) -> tuple[Positions, list[Hashable] | None]:
         """Rows as often as the student takes them, and what each has in common with others, where any are gathered.
@@ -178,7 +185,7 @@ class Batches:
         return np.repeat(pool, times), keys if student.gathers else None
 
     def _swapped(self, pool: Positions) -> dict[int, int]:
-        """The sham teacher's targets: within each kind of row that the student calls exchangeable."""
+        """The sham teacher's targets, within each kind of rows that the student calls exchangeable."""
         student, dataset = self._work.student, self._work.dataset
         if type(student).exchangeable is Student.exchangeable:
             return sham(pool, self._work.seed)
@@ -222,20 +229,22 @@ class Batches:
             number = int(rng.integers(views))
             view = cache.view(row_id, number)
             if self._arm.taught:
-                other = row_id if self._sham is None else work.dataset.ids[self._sham[position]]
-                target = cache.target(other, min(number, cache.views(other) - 1))
+                other = position if self._sham is None else self._sham.get(position)
+                if other is not None:
+                    other_id = work.dataset.ids[other]
+                    target = cache.target(other_id, min(number, cache.views(other_id) - 1))
         return Item(work.dataset.row(position), target, view, labelled, rng)
 
 
 def sham(pool: Positions, seed: int) -> dict[int, int]:
-    """Each row to another row of the pool: targets of the sham teacher; nobody keeps their own.
+    """Each row to another row of the pool: targets of the sham teacher; nobody has their own, and a lone row has none.
 
     >>> found = sham(np.arange(5), 0)
-    >>> sorted(found.values()), any(a == b for a, b in found.items())
-    ([0, 1, 2, 3, 4], False)
+    >>> sorted(found.values()), any(a == b for a, b in found.items()), sham(np.array([7]), 0)
+    ([0, 1, 2, 3, 4], False, {})
     """
     order = seeds.rng(seed, "sham", "teacher").permutation(len(pool))
-    return {int(pool[a]): int(pool[b]) for a, b in zip(order, np.roll(order, 1), strict=True)}
+    return {int(pool[a]): int(pool[b]) for a, b in zip(order, np.roll(order, 1), strict=True) if a != b}
 
 
 class Prepared:

@@ -112,7 +112,8 @@ class Item:
 
     Attributes:
         row: columns of the dataset, pictures as encoded bytes; it has an `id`.
-        target: what the teacher says of this row under this view, column to array; None in arms without a teacher.
+        target: what the teacher says of this row under this view, column to array; None in arms without a teacher,
+            and in the sham arm where no other row is exchangeable with this one.
         view: crop and flip that the teacher saw, to be applied to the row's picture as they are stored; its `index`
             tells several answers to one row apart, whatever else a teacher drew for each (noise, a time step).
         labelled: whether its label may be used.
@@ -263,8 +264,8 @@ class Student(ABC):
     def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
         """Each term as a *sum* over the batch, scalar float32. Terms that no arm asks for may be left out.
 
-        `model` may be wrapped for several processes: call it, and read nothing off it (`distill.trainer.bare` gives
-        what is inside). `work.terms` holds the terms that this arm asks for.
+        `model` may be wrapped: call it, and read nothing off it (`distill.trainer.bare` gives what is inside).
+        `work.terms` holds the terms that this arm asks for.
         """
 
     def predictor(self, model: nn.Module, work: Work) -> Predictor:

@@ -90,6 +90,8 @@ class Teacher(ABC):
     """What it computes, by `array` and `ragged`."""
     reads: tuple[str, ...]
     """Columns of a row that its answers depend on."""
+    draws: bool = False
+    """Whether `view.index` seeds what it draws: each view then has its own answer, though crop and flip be alike."""
     state: pa.Field | None = None
     """Of a text's state, where it reads texts; `Student.texts` says which, and each distinct one is kept once."""
 

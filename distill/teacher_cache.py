@@ -16,7 +16,9 @@ Differs from keeping one file a sample: parts survive being copied, and a millio
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +131,7 @@ class Cache:
 class _Column:
     """One column over all parts: arrays by position."""
 
-    def __init__(self, field: pa.Field, arrays: list[pa.Array], aside: Path) -> None:
+    def __init__(self, field: pa.Field, arrays: list[pa.Array], folder: Path) -> None:
         self.shape = shape_of(field)
         self.ragged = self.shape[:1] == (None,)
         parts, lengths = [], [np.zeros(1, np.int64)]
@@ -141,21 +143,43 @@ class _Column:
                 each = each.flatten()
             parts.append(each.to_numpy(zero_copy_only=False))
         inner = tuple(self.shape[1:]) if self.ragged else tuple(self.shape)
-        size = sum(p.nbytes for p in parts)
-        if size <= IN_MEMORY_BYTES:
-            flat = np.concatenate(parts) if len(parts) != 1 else parts[0]
+        if sum(p.nbytes for p in parts) > IN_MEMORY_BYTES:
+            flat = _mapped(folder, field.name, parts)
         else:
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            flat = np.lib.format.open_memmap(aside, "w+", parts[0].dtype, (sum(p.size for p in parts),))
-            start = 0
-            for p in parts:
-                flat[start : start + p.size] = p
-                start += p.size
+            flat = np.concatenate(parts) if len(parts) != 1 else parts[0]
         self.values = flat.reshape(-1, *inner)
         self.offsets = np.cumsum(np.concatenate(lengths)) if self.ragged else None
 
     def __getitem__(self, at: int) -> NDArray[Any]:
         return self.values[self.offsets[at] : self.offsets[at + 1]] if self.ragged else self.values[at]
+
+
+def _mapped(folder: Path, name: str, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Arrays end to end, (size,), read-only, mapped from `folder/NAME-HASH.npy`.
+
+    The file is written by the first process that wants these contents, whole or not at all, and reused by all others.
+
+    Raises:
+        DiskFull: nothing was written.
+    """
+    contents = hashlib.blake2b(parts[0].dtype.str.encode(), digest_size=8)
+    for p in parts:
+        contents.update(p)
+    path, aside = folder / f"{name}-{contents.hexdigest()}.npy", folder / f"{name}.tmp"
+    with one_at_a_time(folder, name), store.disk_errors(folder):
+        if not path.is_file():
+            with aside.open("wb") as file:
+                header = {"descr": parts[0].dtype.str, "fortran_order": False, "shape": (sum(p.size for p in parts),)}
+                np.lib.format.write_array_header_1_0(file, header)
+                for p in parts:
+                    file.write(p)
+                file.flush()
+                os.fsync(file.fileno())
+            for earlier in (folder / f"{name}.npy", *folder.glob(f"{name}-{'?' * 16}.npy")):
+                with suppress(OSError):  # Windows deletes nothing that is mapped
+                    earlier.unlink(missing_ok=True)  # whoever has mapped it keeps it
+            aside.replace(path)
+        return np.load(path, mmap_mode="r")
 
 
 def _open(folder: Path) -> tuple[dict[str, _Column], dict[str, Any]]:
@@ -168,7 +192,7 @@ def _open(folder: Path) -> tuple[dict[str, _Column], dict[str, Any]]:
     for field in tables[0].schema:
         chunks = [chunk for table in tables for chunk in table[field.name].chunks]
         if field.metadata and b"limbeck.shape" in field.metadata:
-            columns[field.name] = _Column(field, chunks, folder / ".unpacked" / f"{field.name}.npy")
+            columns[field.name] = _Column(field, chunks, folder / ".unpacked")
         elif field.name == "crop":
             keys["crop"] = np.concatenate([c.flatten().to_numpy().reshape(-1, 4) for c in chunks])
         else:
@@ -289,8 +313,10 @@ def _ask_rows(
     schema = pa.schema([*_VIEW, *teacher.columns])
     for n in todo:
         seen = parts[n]
-        old, at = _known(folder / "targets", n, schema)
-        fresh = [(p, view) for p, view in seen if _identity(dataset, p, view) not in at]
+        old, at = _known(folder / "targets", n, schema, teacher.draws)
+        wanted = [_identity(dataset, p, view, teacher.draws) for p, view in seen]
+        missing = {key: each for key, each in zip(wanted, seen, strict=True) if key not in at}
+        fresh = list(missing.values())
         done += len(seen) - len(fresh)
         tables = [old] if old is not None else []
         for start in range(0, len(fresh), _BATCH):
@@ -302,26 +328,29 @@ def _ask_rows(
             if watcher:
                 watcher.advanced("teacher", done)
         first = 0 if old is None else old.num_rows
-        at |= {_identity(dataset, p, view): first + i for i, (p, view) in enumerate(fresh)}
-        whole = pa.concat_tables(tables).combine_chunks().take([at[_identity(dataset, p, view)] for p, view in seen])
+        at |= {key: first + i for i, key in enumerate(missing)}
+        whole = pa.concat_tables(tables).combine_chunks().take([at[key] for key in wanted])
         store.write_part(folder / "targets", n, whole, {"key": keys[n]})
     if watcher:
         watcher.finished("teacher")
 
 
-def _identity(dataset: Dataset, position: int, view: View) -> tuple[Any, ...]:
-    return dataset.ids[position], dataset.digests[position], view.crop, view.flip
+def _identity(dataset: Dataset, position: int, view: View, draws: bool) -> tuple[Any, ...]:
+    """What an answer depends on: a row's contents and what is seen of it; where answers are draws, which of them."""
+    own = dataset.ids[position], dataset.digests[position], view.crop, view.flip
+    return (*own, view.index) if draws else own
 
 
-def _known(folder: Path, part: int, schema: pa.Schema) -> tuple[pa.Table | None, dict[tuple[Any, ...], int]]:
+def _known(
+    folder: Path, part: int, schema: pa.Schema, draws: bool
+) -> tuple[pa.Table | None, dict[tuple[Any, ...], int]]:
     """What a part holds already, and where; nothing of a part that isn't done."""
     if store.read_manifest(folder, part) is None:
         return None, {}
     table = store.read_part(folder, part).cast(schema)
-    names = ("id", "digest", "crop", "flip")
-    columns = [table[name].to_pylist() for name in names]
-    rows = zip(*columns, strict=True)
-    return table, {(row_id, digest, tuple(crop), flip): i for i, (row_id, digest, crop, flip) in enumerate(rows)}
+    names = ("id", "digest", "crop", "flip", *(("view",) if draws else ()))
+    rows = zip(*(table[name].to_pylist() for name in names), strict=True)
+    return table, {(row_id, digest, tuple(crop), *rest): i for i, (row_id, digest, crop, *rest) in enumerate(rows)}
 
 
 def _table(

@@ -8,21 +8,21 @@ its checkpoint and ends, on a CPU, with the very bits of an undisturbed one.
 
 A step's loss is a sum over terms of weight * sum / count, where sum and count run over the whole batch: all its
 micro-batches, all processes. Averaging averages instead would make the loss depend on how a batch was cut as soon as
-rows differ in how many tokens or labels they have.
+rows differ in how many tokens or labels they have. Gradients are summed over processes once, when a step's are there.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from distill import checkpoints
 from distill.averaging import Average
@@ -30,7 +30,7 @@ from distill.batches import Prepared
 from distill.student import Batch, Metric
 from distill.training_log import TrainingLog
 from limbeck import seeds
-from limbeck.errors import WorkError
+from limbeck.errors import RequestError, WorkError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -122,6 +122,24 @@ class LossNotFinite(WorkError):
         )
 
 
+class NothingLearnt(RequestError):
+    """No row counted for any term of the loss in many steps: the model stays as it is.
+
+    Attributes:
+        steps: how many, one after the other.
+        terms: of the loss.
+    """
+
+    def __init__(self, steps: int, terms: Iterable[str]) -> None:
+        self.steps, self.terms = steps, tuple(terms)
+        super().__init__(
+            f"in {steps} steps no row counted for any term of the loss ({', '.join(self.terms) or 'there is none'})",
+            expected="rows with a label or a teacher's answer",
+            where="train",
+            remedy="look at [budget], at what the student leaves out (rows that are too long, say), at its `counts`",
+        )
+
+
 def rate(step: int, settings: TrainTable) -> float:
     """The learning rate of a step, a function of nothing else.
 
@@ -178,6 +196,7 @@ def train(
 
     Raises:
         LossNotFinite: stops; the last good checkpoint stays.
+        NothingLearnt: from one look to the next no step had anything to learn from.
         DiskFull: a checkpoint couldn't be written; the one before stays.
     """
     run = _Run(lesson, settings, folder, name, accelerator(settings.precision, device), watcher)
@@ -215,6 +234,28 @@ def train_mode(model: nn.Module) -> None:
             module.eval()
 
 
+def add_up_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Sums each gradient over all processes, once a step; what none of them used keeps none, as in a single process.
+
+    Processes may have had other micro-batches, fewer or none, and used other parameters in them.
+    """
+    if not parameters:
+        return
+    used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
+    distributed.all_reduce(used)
+    shared = [p for p, processes in zip(parameters, used.tolist(), strict=True) if processes]
+    for dtype in dict.fromkeys(p.dtype for p in shared):
+        grads = []
+        for p in shared:
+            if p.dtype == dtype:
+                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+                grads.append(p.grad)
+        flat = torch.cat([grad.flatten() for grad in grads])
+        distributed.all_reduce(flat)
+        for grad, part in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+            grad.copy_(part.view_as(grad))
+
+
 class _Run:
     """A training under way."""
 
@@ -232,14 +273,20 @@ class _Run:
         self.last = folder / checkpoints.LAST
         torch.set_flush_denormal(True)
         self.plain = lesson.model.to(self.acc.device)
-        trained = [p for p in self.plain.parameters() if p.requires_grad]
+        self.trained = [p for p in self.plain.parameters() if p.requires_grad]
         groups = parameter_groups(self.plain, settings.weight_decay, lesson.paces)
         fused = self.acc.device.type == "cuda"
         optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
-        self.model, self.optimiser = self.acc.prepare(self.plain, optimiser)
-        self.trained = trained
+        if self.acc.num_processes == 1:
+            self.model, self.optimiser = self.acc.prepare(self.plain, optimiser)
+        else:
+            # Mixed precision alone: DistributedDataParallel expects of each process a gradient of every parameter.
+            self.model = self.acc.prepare_model(self.plain, evaluation_mode=True)
+            self.optimiser = self.acc.prepare(optimiser)
+            for parameter in self.trained:
+                distributed.broadcast(parameter.data, 0)
         self.average = Average(self.plain, settings.ema) if settings.ema else None
-        self.step, self.looks_since_best, self.seconds = 0, 0, 0.0
+        self.step, self.looks_since_best, self.seconds, self.idle = 0, 0, 0.0, 0
         self.best: dict[str, Any] | None = None
         self._resume()
         self.log = TrainingLog(folder, self.step) if self.acc.is_main_process else None
@@ -280,23 +327,26 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate(self.step, settings) * group["pace"]
         counts = self._counts(micro_batches)
+        self.idle = 0 if any(counts.values()) else self.idle + 1
+        if self.idle >= min(settings.evaluate_every, settings.steps):
+            raise NothingLearnt(self.idle, lesson.weights)
         total = torch.zeros((), device=acc.device)
         parts: dict[str, Tensor] = {}
-        for i, batch in enumerate(micro_batches):
+        for batch in micro_batches:
             batch = {k: v.to(acc.device, non_blocking=True) for k, v in batch.items()}
-            last = i == len(micro_batches) - 1
-            with nullcontext() if last else acc.no_sync(self.model):
-                with acc.autocast():
-                    sums = lesson.losses(self.model, batch)
-                loss = total.new_zeros(())
-                for term, weight in lesson.weights.items():
-                    if counts.get(term, 0) > 0 and term in sums:
-                        part = sums[term].float() / counts[term]
-                        parts[term] = parts.get(term, 0) + part.detach()
-                        loss = loss + weight * part
-                total += loss.detach()
-                if loss.requires_grad:
-                    acc.backward(loss * acc.num_processes)  # several processes average their gradients
+            with acc.autocast():
+                sums = lesson.losses(self.model, batch)
+            loss = total.new_zeros(())
+            for term, weight in lesson.weights.items():
+                if counts.get(term, 0) > 0 and term in sums:
+                    part = sums[term].float() / counts[term]
+                    parts[term] = parts.get(term, 0) + part.detach()
+                    loss = loss + weight * part
+            total += loss.detach()
+            if loss.requires_grad:
+                acc.backward(loss)
+        if acc.num_processes > 1:
+            add_up_gradients(self.trained)
         norm = acc.clip_grad_norm_(self.trained, settings.clip_norm)
         norm = torch.as_tensor(0.0 if norm is None else norm)
         if self.look_every == 1:

@@ -101,6 +101,26 @@ def test_the_sham_teacher_answers_other_rows(work):
     assert sorted(swapped.values()) == sorted(swapped) == sorted(found.tolist())
 
 
+def test_a_lone_row_has_no_sham_target(work, monkeypatch):
+    """Oracle: one row is made the only one of its kind; all others still have another row's."""
+    found = batches.pools(work.dataset, work.recipe, 0)
+    lone = work.dataset.ids[found.labelled[0]]
+    monkeypatch.setattr(type(work.student), "exchangeable", lambda self, row: row["id"] == lone)
+    drawn = of(work, "sham")
+    items = [drawn._item(s, n, p, known) for s in range(3) for n, (p, known) in enumerate(drawn.positions(s))]
+    assert {item.row["id"] for item in items if item.target is None} == {lone}
+    for item in (each for each in items if each.target is not None):
+        own = work.cache.target(item.row["id"], item.view.index)["answer"]
+        assert abs(item.target["answer"] - own).max() > 1e-6
+
+
+def test_rows_that_are_all_of_their_own_kind_make_no_sham_arm(work, monkeypatch):
+    monkeypatch.setattr(type(work.student), "exchangeable", lambda self, row: row["id"])
+    with pytest.raises(RequestError, match="none of 96 training rows can have another's target"):
+        of(work, "sham")
+    of(work, "both")
+
+
 def test_a_target_belongs_to_the_view_that_the_student_gets(work):
     """The toy teacher adds the number of the view to its answer."""
     cache, ids = work.cache, work.dataset.ids

@@ -14,11 +14,14 @@ import torch.nn.functional as F
 from PIL import Image
 from tiny_scorers import tiny_clip, tiny_dinov2, tiny_siglip
 
-from distill import distilling, zero_shot
+from distill import batches, distilling, losses, zero_shot
+from distill.arm_names import ARMS
 from distill.measures import calibration_error, log_softmax, retrieved
 from distill.recipe import load
+from distill.student import Item, terms_for
 from distill.students.encoder import _contrast
 from distill.testing import check_student
+from distill.views import View
 from limbeck.errors import RequestError
 from limbeck.models import load as load_model
 from limbeck.models.spec import ModelSpec
@@ -263,6 +266,35 @@ def test_the_classifier_keeps_the_contract(tmp_path_factory, method):
     test = work.dataset.rows(work.dataset.splits["test"][:12])
     answers = work.student.teacher_answers(test, work)
     assert work.student.score(answers, test, work).values["accuracy"] > 0.8  # the class texts mean what they should
+
+
+@pytest.mark.parametrize("labelled", ["half", "all"])
+@pytest.mark.parametrize("arm", ["teacher", "both"])
+def test_soft_labels_count_the_rows_they_are_a_sum_of(tmp_path_factory, arm, labelled):
+    """Oracle: `hinton` of each row: alone of all rows, beside the decoupled labels of those without a label."""
+    out = tmp_path_factory.getbasetemp() / "classifier"
+    work = check_student("recipes/distill-classifier.toml", out, sets=[*SMALL, "student.method=dkd"])
+    student = work.student
+    work = work.with_(terms=terms_for(student, ARMS[arm].signals, {}))
+    rows = work.dataset.rows(batches.pools(work.dataset, work.recipe, work.seed).train[:6])
+    items = [
+        Item(row, work.cache.target(row["id"]), View(), labelled == "all" or n % 2 == 0, np.random.default_rng(0))
+        for n, row in enumerate(rows)
+    ]
+    batch = student.batch(items, "train", work)
+    known = batch["label"] >= 0
+    torch.manual_seed(0)
+    model = student.build(work).eval()
+    logits = model(pixel_values=batch["pixel_values"]).logits
+    soft = losses.hinton(logits, batch["teacher"], student.temperature)
+    found, counts = student.losses(model, batch, "train", work), student.counts(batch)
+    if arm == "teacher":
+        assert {*found} == {"soft"}
+        assert counts["soft"] == 6
+        assert found["soft"].item() == pytest.approx(soft.sum().item(), rel=1e-5)
+    else:
+        assert (counts["soft"], counts["dkd"], counts["hard"]) == ((~known).sum(), known.sum(), known.sum())
+        assert found["soft"].item() == pytest.approx(soft[~known].sum().item(), rel=1e-5)
 
 
 def test_things_of_several_have_no_class(tmp_path):

@@ -438,13 +438,43 @@ def test_painted_batches_show_the_clips(built, tmp_path):
     painter = Painter(work.dataset, "cpu")
     painter.prepare([2, 5])
     assert painter.at == {2: 0, 5: 1}
-    batch = painter.paint(torch.tensor([1, 0]), seed=3)
+    batch = painter.paint([1, 0], seeds=[3, 4])
     for n, position in enumerate((5, 2)):
         row = work.dataset.row(position)
         pair = pair_of(row)
         which = row["gain_total"].index(pytest.approx(float(batch["gain"][n]), rel=1e-5))
         assert np.abs(batch["first"][n].numpy() * 255 - pair.recorded[0]).max() <= 1
         assert np.abs(batch["target"][n].numpy() - pair.magnified[which] / 65535).max() < 2e-3
+
+
+def test_painted_rows_are_the_same_however_a_batch_is_cut(built, tmp_path):
+    """Oracle: the batch in one piece; and each row by itself has a crop, noise and now and then a gain of its own."""
+    from distill.distilling import _work
+    from distill.progress import Watcher
+
+    checked = load(student_recipe(built, student='paint = "device"'))
+    work = _work(checked, built / "rows", "cpu", Watcher()).with_(terms={"l1": 1.0, "edges": 1.0})
+    student, found = work.student, batches.pools(work.dataset, work.recipe, work.seed)
+    student.begin(None, "train", work)
+
+    def painted(micro, worlds=1):
+        drawn = batches.Batches(work, ARMS["labels"], found, "train", 8, micro)
+        cut = [batch for rank in range(worlds) for batch in drawn.micro_batches(0, rank, worlds)]
+        parts = [
+            student._painter(work).paint(batch["clip"].tolist(), batch["noise"].tolist(), student.crop_px)
+            for batch in cut
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    whole = painted(None)
+    assert whole["first"].shape == (8, 3, 32, 32)
+    for other in (painted(1), painted(3), painted(2, worlds=2), painted(None, worlds=4)):
+        for name, value in whole.items():
+            assert torch.equal(value, other[name]), name
+    painter = student._painter(work)
+    same = painter.paint([0] * 6, range(6), student.crop_px)
+    assert all(not torch.equal(same[name][0], same[name][n]) for name in ("first", "target") for n in range(1, 6))
+    assert len({*same["gain"].tolist()}) == 2
 
 
 # --- what is refused

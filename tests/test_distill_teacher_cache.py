@@ -107,6 +107,25 @@ def test_more_views_ask_for_the_new_ones_alone(dataset, tmp_path):
     assert cache.target(row_id, 2)["answer"][0] == pytest.approx(cache.target(row_id)["answer"][0] + 2, abs=1e-5)
 
 
+@pytest.mark.parametrize("draws", [True, False])
+def test_views_that_look_alike_keep_answers_of_their_own_where_those_are_draws(dataset, tmp_path, draws):
+    """Oracle: the toy says the sum and the view's number; where it doesn't draw, it is asked once for one crop."""
+
+    class Own(ToyTeacher):
+        pass
+
+    Own.draws = draws
+    views = ViewsTable(count=8, min_area=1.0, max_stretch=1.0)
+    cache = ask(dataset, Own(PRINT), tmp_path / "c", lambda p: views.of(dataset.ids[p], 7)[:3])
+    assert len(ToyTeacher.asked) == 40 * (3 if draws else 1)
+    row_id = dataset.ids[5]
+    for seen in (3, 8):
+        said = [cache.target(row_id, n)["answer"][0] - cache.target(row_id)["answer"][0] for n in range(seen)]
+        assert said == pytest.approx([n if draws else 0 for n in range(seen)], abs=1e-5)
+        cache = ask(dataset, Own(PRINT), tmp_path / "c", lambda p: views.of(dataset.ids[p], 7))
+    assert len(ToyTeacher.asked) == 40 * (8 if draws else 1)
+
+
 def test_views_are_replayed_as_they_were_drawn(dataset, tmp_path):
     views = ViewsTable(count=4, min_area=0.3, flip=True)
     cache = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", lambda p: views.of(dataset.ids[p], 7))
@@ -128,6 +147,42 @@ def test_large_columns_are_mapped_from_disk(dataset, tmp_path, monkeypatch):
     row = dataset.row(17)
     assert isinstance(cache._columns["answer"].values.base, np.memmap)
     assert cache.target(row["id"])["answer"][0] == pytest.approx(2 * features(row).sum(), abs=1e-5)
+
+
+def test_a_column_on_disk_is_written_once_and_kept_for_whoever_has_it_mapped(dataset, tmp_path, monkeypatch):
+    """Oracle: the file's inode and time; what the first cache reads after other contents came."""
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
+    monkeypatch.setattr(teacher_cache, "IN_MEMORY_BYTES", 0)
+    first, unpacked = Cache(tmp_path / "c"), tmp_path / "c" / "targets" / ".unpacked"
+    before = {path: path.stat() for path in unpacked.glob("*.npy")}
+    assert len(before) == 2
+    second = Cache(tmp_path / "c")
+    assert all(path.stat() == stat for path, stat in before.items())
+    expected = np.stack([2 * features(dataset.row(p)).sum(keepdims=True) for p in range(len(dataset))])
+    dataset.digests[13] = b"changed!"
+    fewer = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, positions=range(20), part_rows=10)
+    for cache in (first, second):
+        assert np.allclose(cache.targets("answer", dataset.ids), expected, atol=1e-5)
+    assert np.allclose(fewer.targets("answer", dataset.ids[:20]), expected[:20], atol=1e-5)
+    assert {*unpacked.glob("*.npy")}.isdisjoint(before)
+    assert not list(unpacked.glob("*.tmp"))
+
+
+def test_a_killed_unpacking_leaves_nothing_that_counts(dataset, tmp_path, monkeypatch):
+    """Oracle: the answers, after a first try that ended in the middle of the file."""
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+    monkeypatch.setattr(teacher_cache, "IN_MEMORY_BYTES", 0)
+
+    def killed(handle):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(teacher_cache.os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            Cache(tmp_path / "c")
+    assert not list((tmp_path / "c").rglob("*.npy"))
+    row = dataset.row(17)
+    assert Cache(tmp_path / "c").target(row["id"])["answer"][0] == pytest.approx(2 * features(row).sum(), abs=1e-5)
 
 
 def test_a_token_takes_at_most_300_bytes():

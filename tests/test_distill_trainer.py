@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import socket
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,13 +14,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.multiprocessing import start_processes
 
 from distill import checkpoints
 from distill.averaging import Average
 from distill.frozen import Frozen
 from distill.recipe import AdapterTable, TrainTable
 from distill.student import Metric
-from distill.trainer import Lesson, LossNotFinite, rate, train
+from distill.trainer import Lesson, LossNotFinite, NothingLearnt, rate, train
 from limbeck import store
 from limbeck.errors import DiskFull, RequestError
 
@@ -193,6 +197,113 @@ def test_a_look_that_is_late_keeps_nonsense_out_of_checkpoints(tmp_path, monkeyp
     with pytest.raises(LossNotFinite, match="at step 15"):
         train(lesson(source=Numbers(bad_step=15)), settings, tmp_path, device="cpu")
     assert torch.load(tmp_path / checkpoints.LAST, weights_only=True)["step"] == 12
+
+
+@pytest.mark.parametrize(("heard", "steps"), [({}, 8), ({5}, 14), ({5, 12, 19}, None)])
+def test_a_training_without_anything_to_learn_is_refused(tmp_path, heard, steps):
+    """Looks are 8 steps apart; rows count in the steps `heard` alone. Oracle: which step is one too many, by hand."""
+    source, at = Numbers(), []
+    own = source.micro_batches
+
+    def micro_batches(step, rank=0, world=1):
+        at.append(step)
+        return own(step, rank, world)
+
+    source.micro_batches = micro_batches
+    few = replace(lesson(source=source), counts=lambda b: dict.fromkeys(("fit", "small"), float(at[-1] in heard)))
+    if steps is None:
+        assert train(few, SETTINGS, tmp_path, device="cpu").steps == SETTINGS.steps
+        return
+    with pytest.raises(NothingLearnt, match=r"in 8 steps no row counted for any term of the loss \(fit, small\)"):
+        train(few, SETTINGS, tmp_path, device="cpu")
+    assert at[-1] + 1 == steps
+
+
+class TwoWays(nn.Module):
+    """`side` is asked by some rows alone, `spare` by none."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.side, self.spare = (nn.Linear(3, 1) for _ in range(3))
+
+    def forward(self, x, side):
+        return self.trunk(x) + (self.side(x.square()) if side else 0)
+
+
+class Uneven:
+    """Micro-batches (rows, whether `side` is asked, whether they count) of two processes; of one, all of them."""
+
+    pieces = (
+        ([(3, False, True)], [(2, True, True), (4, False, False)]),
+        ([(1, False, True), (2, True, True)], []),
+        ([(2, False, True), (3, True, False)], [(3, False, True)]),
+        ([(2, False, False)], [(2, False, True)]),
+    )
+
+    def ids(self, step):
+        return []
+
+    def micro_batches(self, step, rank=0, world=1):
+        of = self.pieces[step % len(self.pieces)]
+        rng = np.random.default_rng(step)
+        made = [
+            [
+                {"x": torch.from_numpy(rng.normal(size=(n, 3)).astype(np.float32)), "how": torch.tensor([side, counts])}
+                for n, side, counts in mine
+            ]
+            for mine in of
+        ]
+        return made[rank] if world > 1 else made[0] + made[1]
+
+
+def uneven(seed) -> Lesson:
+    torch.manual_seed(seed)
+
+    def losses(model, batch):
+        side, counted = batch["how"].tolist()
+        if not counted:
+            return {}
+        return {"fit": (model(batch["x"], side).squeeze(-1) - batch["x"].sum(-1)).square().sum()}
+
+    def counts(batch):
+        return {"fit": float(len(batch["x"])) if batch["how"][1] else 0.0}
+
+    return Lesson(TwoWays(), Uneven(), losses, counts, {"fit": 1.0}, lambda model: {"error": 0.0}, ERROR)
+
+
+def one_of_two(rank, folder, port):
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    own = uneven(seed=rank)
+    train(own, SETTINGS, folder, device="cpu")
+    torch.save(own.model.state_dict(), folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_whose_rows_use_other_parameters_train_what_one_does(tmp_path):
+    """Text beside pictures, micro-batches without any gradient, a process without rows. Oracle: one process.
+
+    First weights are the main process's. What no row used stays as it was, weight decay and all.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = start_processes(one_of_two, (tmp_path, port), nprocs=2, join=False)
+    until = time.monotonic() + 240
+    try:
+        while not both.join(timeout=1):
+            assert time.monotonic() < until, "they wait for each other"
+    finally:
+        for process in both.processes:
+            process.kill()
+    one = uneven(seed=0)
+    spare = state(one.model.spare)
+    train(one, SETTINGS, tmp_path / "one", device="cpu")
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in one.model.state_dict().items())
+        assert torch.equal(found["spare.weight"], spare["weight"])
+    assert not torch.equal(one.model.side.weight, uneven(seed=0).model.side.weight)
 
 
 def test_patience_ends_a_training_and_the_best_weights_are_kept(tmp_path):

@@ -59,6 +59,17 @@ def test_noise_lies_on_the_photon_transfer_line_and_is_new_everywhere():
     assert abs(np.corrcoef(one, other)[0, 1]) < 4 / np.sqrt(one.numel())
 
 
+def test_a_clip_with_a_generator_of_its_own_is_the_same_in_any_batch():
+    """Oracle: each clip alone, bit by bit."""
+    bank = bank_of([draw_clip(SETTINGS, subset, seed) for seed, subset in enumerate(SUBSETS)])
+    order = [4, 0, 2, 0]
+    together = training_batch(bank, order, [torch.Generator().manual_seed(n) for n in range(4)])
+    for n, clip in enumerate(order):
+        alone = training_batch(bank, [clip], [torch.Generator().manual_seed(n)])
+        assert all(torch.equal(together[name][n], value[0]) for name, value in alone.items())
+    assert not torch.equal(together["frames"][1], together["frames"][3])
+
+
 def test_what_makes_no_batch_is_refused():
     one = draw_clip(SETTINGS, "ordinary", 1)
     longer = draw_clip(SETTINGS.model_copy(update={"frames": 4}), "ordinary", 1)

@@ -12,8 +12,6 @@ from distill.motion.pairs import spec_of
 from limbeck.errors import RequestError
 
 if TYPE_CHECKING:
-    import torch
-
     from distill.dataset import Dataset
 
 
@@ -59,33 +57,33 @@ class Painter:
                 raise RequestError(f"row {row['id']}: {error}", where="student.paint") from error
         self._bank, self.at = Bank.of(scenes, self._device), wanted
 
-    def paint(self, clips: torch.Tensor, seed: int, crop_px: int = 0) -> dict[str, Any]:
-        """A batch as `Motion.batch` has it, on the device.
+    def paint(self, clips: Sequence[int], seeds: Sequence[int], crop_px: int = 0) -> dict[str, Any]:
+        """A batch as `Motion.batch` has it, on the device. A row depends on its own clip and seed alone.
 
         Args:
-            clips: (B,) numbers of the bank.
-            seed: of noise, dither, gains and crops.
+            clips: B numbers of the bank.
+            seeds: B, each of a row's noise, dither, gain and crop, in [0, 2^63).
             crop_px: side of the crops; 0 is the whole frame.
         """
         import torch
 
         from limbeck.motion.training import training_batch
 
-        generator = torch.Generator(self._device).manual_seed(seed % 2**63)
-        rng = np.random.default_rng(seed)
+        generators = [torch.Generator(self._device).manual_seed(seed) for seed in seeds]
         with torch.no_grad():
-            painted = training_batch(self._bank, clips.tolist(), generator)
-        count, gains = painted["gain_total"].shape
-        rows = torch.arange(count, device=painted["gain_total"].device)
-        which = torch.from_numpy(rng.integers(gains, size=count)).to(rows.device)
-        height, width = painted["frames"].shape[-2:]
+            painted = training_batch(self._bank, clips, generators)
+        frames, magnified, gains = painted["frames"], painted["magnified"], painted["gain_total"]
+        height, width = frames.shape[-2:]
         side = crop_px or min(height, width)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        part = (..., slice(top, top + side), slice(left, left + side))
+        cuts = []
+        for n, rng in enumerate(map(np.random.default_rng, seeds)):
+            gain = int(rng.integers(gains.shape[1]))
+            top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+            cuts.append((n, gain, slice(top, top + side), slice(left, left + side)))
         return {
-            "first": painted["frames"][:, 0][part],
-            "second": painted["frames"][:, 1][part],
-            "target": painted["magnified"][rows, which, 1][part],
-            "gain": painted["gain_total"][rows, which],
-            "labelled": torch.ones(count, dtype=torch.bool, device=rows.device),
+            "first": torch.stack([frames[n, 0, :, y, x] for n, _, y, x in cuts]),
+            "second": torch.stack([frames[n, 1, :, y, x] for n, _, y, x in cuts]),
+            "target": torch.stack([magnified[n, gain, 1, :, y, x] for n, gain, y, x in cuts]),
+            "gain": torch.stack([gains[n, gain] for n, gain, _, _ in cuts]),
+            "labelled": torch.ones(len(cuts), dtype=torch.bool, device=frames.device),
         }

@@ -150,24 +150,28 @@ class Classifier(Student):
         )
 
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
-        """`pixel_values` (B, 3, S, S); `teacher` (B, C) logits; `label` (B,), -1 where it can't be seen."""
+        """`pixel_values` (B, 3, S, S); `teacher` (B, C) logits; `label` (B,), -1 where it can't be seen; `soft` (B,) bool.
+
+        `soft` are the rows of plain soft labels: all, or where the decoupled ones are learnt too, those without a label.
+        """
         import torch
 
         taught = np.stack(
             [np.zeros(work.cache.facts["dim"]) if i.target is None else i.target[EMBEDDING] for i in items]
         )
         labels = [self._class_of(i.row, work) if i.labelled else -1 for i in items]
+        decoupled = "dkd" in work.terms
         return {
             "pixel_values": pixels([i.view.apply(picture_of(i.row)) for i in items], self.image_size),
             "teacher": torch.from_numpy(self._logits(unit_rows(taught), work).astype(np.float32)),
             "label": torch.tensor(labels),
+            "soft": torch.tensor([not (decoupled and i.labelled) for i in items]),
         }
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """Labelled rows; all rows, or with `dkd` the unlabelled ones; labelled rows."""
+        """Labelled rows; those of plain soft labels; labelled rows."""
         known = float((batch["label"] >= 0).sum())
-        rest = float(len(batch["label"])) - (known if self.method == "dkd" else 0.0)
-        return {"hard": known, "soft": rest, "dkd": known}
+        return {"hard": known, "soft": float(batch["soft"].sum()), "dkd": known}
 
     def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
         """Sums of each term."""
@@ -189,8 +193,8 @@ class Classifier(Student):
                 temperature=self.temperature,
             ).sum()
         if "soft" in work.terms:
-            asked = ~known if self.method == "dkd" and "dkd" in work.terms else known | ~known
-            found["soft"] = losses.hinton(logits[asked], batch["teacher"][asked], self.temperature).sum()
+            soft = batch["soft"]
+            found["soft"] = losses.hinton(logits[soft], batch["teacher"][soft], self.temperature).sum()
         return found
 
     def answer(self, predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work) -> Answers:

@@ -169,7 +169,7 @@ class Motion(Student):
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
         """`first`, `second`, `target`, `taught` (B, 3, S, S); `gain` (B,); `labelled` and `answered` (B,) bool.
 
-        Where frames are painted on the device: `clip` (B,) int64, numbers of its bank, and `noise` (1,), a seed.
+        Where frames are painted on the device: `clip` (B,) int64, numbers of its bank, and `noise` (B,) int64, seeds.
         """
         import torch
 
@@ -177,7 +177,7 @@ class Motion(Student):
             painter = self._painter(work)
             return {
                 "clip": torch.tensor([painter.at[work.dataset.at(item.row["id"])] for item in items]),
-                "noise": torch.tensor([int(items[0].rng.integers(1 << 62))]),
+                "noise": torch.tensor([int(item.rng.integers(1 << 62)) for item in items]),
             }
         examples = [self._example(item, work) for item in items]
         return {name: torch.from_numpy(np.stack([example[name] for example in examples])) for name in examples[0]}
@@ -192,7 +192,7 @@ class Motion(Student):
     def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
         """Mean absolute errors of pixels, and of differences between neighbours, summed over rows."""
         if "clip" in batch:
-            batch = self._painter(work).paint(batch["clip"], int(batch["noise"]), self.crop_px)
+            batch = self._painter(work).paint(batch["clip"].tolist(), batch["noise"].tolist(), self.crop_px)
         shown, found = model(batch["first"], batch["second"], batch["gain"]).float(), {}
         if {"l1", "edges"} & {*work.terms}:
             error = shown - batch["target"]

@@ -16,7 +16,10 @@ from limbeck.motion.spec import ClipSpec
 
 
 def training_batch(
-    bank: Bank, chosen: Sequence[int], generator: torch.Generator | None = None, fused: bool | None = None
+    bank: Bank,
+    chosen: Sequence[int],
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    fused: bool | None = None,
 ) -> dict[str, Tensor]:
     """A batch of B clips of T frames and G gains each.
 
@@ -25,7 +28,7 @@ def training_batch(
 
     Args:
         chosen: indices into the bank's clips.
-        generator: on the bank's device, for noise and dither.
+        generator: on the bank's device, for noise and dither; or one for each clip, whose draws depend on no other.
         fused: see `batch.paint_many`.
 
     Returns:
@@ -67,9 +70,8 @@ def training_batch(
     magnified[:, :, 1:].mul_(factor[:, None, None]).add_(offset[:, None, None])
     # (B, 1, 1, 1, 1)
     shot, variance, dither = (part[:, :, None] for part in (shot, variance, dither))
-    normal = torch.randn(recorded.shape, generator=generator, device=device)
+    normal, uniform = _noise(recorded, generator)
     recorded = recorded + normal.mul_((recorded.clamp_min(0) * shot + variance).sqrt_())
-    uniform = torch.rand(recorded.shape, generator=generator, device=device)
     steps = (recorded * STEPS).add_(torch.where(dither > 0, uniform, 0.5)).floor_().clamp_(0, STEPS)
     return {
         "frames": steps / STEPS,
@@ -77,6 +79,17 @@ def training_batch(
         "gain_total": gain[..., 0, 0],
         "flow_forward": painted.flow.unflatten(0, (len(clips), count - 1)),
     }
+
+
+def _noise(like: Tensor, generator: torch.Generator | Sequence[torch.Generator] | None) -> tuple[Tensor, Tensor]:
+    """Normal and uniform numbers of this shape (B, ...)."""
+    normal, uniform = (like.new_empty(like.shape) for _ in range(2))
+    if generator is None or isinstance(generator, torch.Generator):
+        return normal.normal_(generator=generator), uniform.uniform_(generator=generator)
+    for n, own in enumerate(generator):
+        normal[n].normal_(generator=own)
+        uniform[n].uniform_(generator=own)
+    return normal, uniform
 
 
 def _numbers(clip: ClipSpec) -> list[float]:
