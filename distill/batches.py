@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.arm_names import Arm
+from distill.dataset import group_of
 from distill.student import Batch, Item, Student
 from distill.views import View
 from limbeck import seeds
@@ -67,8 +68,8 @@ def held_out(dataset: Dataset, recipe: DistillRecipe) -> tuple[Positions, Positi
     dev = splits.pop(wanted.dev_split, None)
     train = splits.get("train", np.zeros(0, np.int64))
     if dev is None:
-        groups = [str(dataset.row(p).get("group") or dataset.ids[p]) for p in train]
-        back = np.array([seeds.unit("dev", group) < DEV_SHARE for group in groups], bool)
+        rows = dataset.walk(train, ("id", "group"))
+        back = np.array([seeds.unit("dev", group_of(row)) < DEV_SHARE for row in rows], bool)
         dev, train = train[back], train[~back]
     if not len(train) or not len(dev):
         raise RequestError(

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,17 @@ from numpy.typing import NDArray
 
 from distill.processes import one_at_a_time
 from limbeck import sources
-from limbeck.errors import RequestError, SourceError, did_you_mean
+from limbeck.errors import BuildNotFound, RequestError, SourceError, did_you_mean
 from limbeck.records import COLUMNS, is_image
+from limbeck.sources import pair_datasets
 from limbeck.stage import Drop
-from limbeck.store import disk_errors, write_file
+from limbeck.store import disk_errors, read_manifest, write_file
 
 if TYPE_CHECKING:
     from distill.progress import Watcher
     from distill.recipe import DistillRecipe
+    from limbeck.built import Build
+    from limbeck.recipe import SourceTable
 
 _BATCH_ROWS = 500
 _OWN = (pa.field("id", pa.string()), pa.field("split", pa.string()), pa.field("_digest", pa.binary(8)))
@@ -42,12 +45,13 @@ class Lineage:
     """Where rows come from.
 
     Attributes:
-        name: of the dataset, or a word for the source.
+        name: of the dataset (its id on the Hub, where it comes from there), or a word for the source.
         record: what its rows are, or empty.
         license: it is given out under.
         models: every model that made, scored or filtered its rows: id to the stages that used it.
         filters: of those, the ids of models that filtered.
         digest: of the dataset's recipe, or empty.
+        hub: whether `name` is an id on the Hub.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Lineage:
     models: dict[str, tuple[str, ...]] = field(default_factory=dict)
     filters: tuple[str, ...] = ()
     digest: str = ""
+    hub: bool = False
 
 
 class Dataset:
@@ -119,6 +124,15 @@ class Dataset:
         for row_id, digest in zip(self.ids, self.digests, strict=True):
             found.update(row_id.encode() + b"\x1f" + digest)
         return found.hexdigest()
+
+
+def group_of(row: Mapping[str, Any]) -> str:
+    """What a row is never parted from, in splits and in resampling: its group, else the source row it was made from.
+
+    >>> group_of({"id": "9f3c/0/1", "group": None}), group_of({"id": "9f3c/0/1", "group": "a session"})
+    ('9f3c', 'a session')
+    """
+    return str(row.get("group") or row["id"].partition("/")[0])
 
 
 def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = None) -> Dataset:
@@ -226,19 +240,8 @@ class _Built:
         self.splits = tuple(self._published.splits)
         self.count = sum(self._published.count(split) for split in self.splits)
         self._limit = limit
-        made, filters = {}, []
-        for table in build.recipe.stages:
-            from limbeck.stage import models_of
-
-            for name, _ in models_of(table.stage).values():
-                model = build.recipe.models[name].id or str(build.recipe.models[name].model)
-                made[model] = (*made.get(model, ()), table.id)
-                filters += [model] if table.is_filter else []
-        dataset = build.recipe.dataset
-        self.lineage = Lineage(
-            dataset.name, dataset.record, dataset.license, made, tuple(dict.fromkeys(filters)), build.recipe.digest()
-        )
-        self.named = f"the build {dataset.name!r}"
+        self.lineage = _of_build(build)
+        self.named = f"the build {self.lineage.name!r}"
         # what a build published is named by its files: a refilter writes them anew
         self.key = [
             [f.name, f.stat().st_size, f.stat().st_mtime_ns] for s in self._published.splits.values() for f in s
@@ -319,7 +322,7 @@ class _Sourced:
         self.have = (*have, "id", *(["image"] if self._draws else []))
         known = source.storybook.get("rows") if source.storybook is not None else source.limit
         self.count = known if isinstance(known, int) else None
-        self.lineage = Lineage(f"the {source.kind} source", license="cc0-1.0" if source.storybook is not None else "")
+        self.lineage = _of_source(source, recipe.folder, have)
         self.named = self.lineage.name
         self.lost: Counter[str] = Counter()  # by reason
         self.key = ["source", source.model_dump(mode="json"), recipe.distill.seed, str(recipe.folder)]
@@ -337,6 +340,61 @@ class _Sourced:
             if not row.get("split"):
                 row["split"] = "train" if seeds.unit("split", str(row.get("group") or row["id"])) < 0.9 else "test"
             yield row
+
+
+def _of_build(build: Build, until: str | None = None) -> Lineage:
+    """Lineage of a build's kept rows, or of those of the stage `until`; what its own source brought along included."""
+    from limbeck.stage import models_of
+
+    recipe = build.recipe
+    below = _of_source(recipe.source, recipe.folder, _source_columns(build))
+    made, filters = dict(below.models), list(below.filters)
+    for table in recipe.stages:
+        for name, _ in models_of(table.stage).values():
+            model = recipe.models[name].id or str(recipe.models[name].model)
+            made[model] = (*made.get(model, ()), table.id)
+            filters += [model] if table.is_filter else []
+        if table.id == until:
+            break
+    dataset = recipe.dataset
+    return Lineage(dataset.name, dataset.record, dataset.license, made, tuple(dict.fromkeys(filters)), recipe.digest())
+
+
+def _source_columns(build: Build) -> Collection[str]:
+    """Columns of the rows that a build began with, though their source may be gone."""
+    manifest = read_manifest(build.folder(0), build.parts[0]) if build.parts else None
+    return (manifest or {}).get("columns", ())
+
+
+def _of_source(source: SourceTable, folder: Path, columns: Collection[str]) -> Lineage:
+    """Lineage of a source's rows; of a build that isn't there any more nothing is known.
+
+    Args:
+        source: any `[source]`.
+        folder: what relative paths are relative to.
+        columns: canonical ones that its rows have.
+    """
+    from limbeck.built import open_build
+
+    license = sources.stated_license(source)
+    if source.kind == "build":
+        try:
+            found = _of_build(open_build(folder / Path(source.build).expanduser()), source.stage)
+        except BuildNotFound:
+            return Lineage("the build source", license=license)
+        return replace(found, license=license or found.license)
+    if source.kind not in ("dataset", "pairs"):
+        return Lineage(f"the {source.kind} source", license=license)
+    place = getattr(source, source.kind)
+    hub = not (folder / Path(place).expanduser()).exists()
+    preset, filters = pair_datasets.filters(source, columns) if source.kind == "pairs" else ("", ())
+    return Lineage(
+        place if hub else f"the {source.kind} source",
+        license=license,
+        models=dict.fromkeys(filters, (f"filter of {preset}",)),
+        filters=filters,
+        hub=hub,
+    )
 
 
 def _drawn(scene: str) -> bytes:

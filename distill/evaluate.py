@@ -8,6 +8,7 @@ of a storybook picture.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,15 +27,8 @@ if TYPE_CHECKING:
     from distill.work import Work
 
 TRUTH = "truth"
-_FAMILIES = {
-    "clip_vision_model": "clip",
-    "clip_text_model": "clip",
-    "siglip2": "siglip",
-    "siglip_vision_model": "siglip",
-    "dinov2_with_registers": "dinov2",
-    "dinov3_vit": "dinov2",
-}
-"""`model_type` of configs that are another's kin: trained alike, so wrong alike."""
+_KIN = {"siglip": "siglip", "clip": "clip", "dinov": "dinov2"}
+"""What a name has in it to its family: all of these are trained alike, so wrong alike."""
 
 
 class NotFinite(WorkError):
@@ -80,10 +74,22 @@ def _family(place: str, model: str) -> str:
     from transformers import AutoConfig
 
     try:
-        kind = AutoConfig.from_pretrained(place, trust_remote_code=False).model_type
+        return kin(AutoConfig.from_pretrained(place, trust_remote_code=False).model_type)
     except (OSError, ValueError, KeyError):
-        return model.rpartition("/")[2].partition("-")[0].lower()  # not at hand: by its name
-    return _FAMILIES.get(kind, kind)
+        return kin(model.rpartition("/")[2])  # not at hand: by its name
+
+
+def kin(name: str) -> str:
+    """The family that a `model_type` or a model's name speaks of: the same whichever of the two is known.
+
+    >>> kin("siglip2-base-patch16-224"), kin("siglip_vision_model"), kin("CLIP-ViT-H-14"), kin("dinov3_vit")
+    ('siglip', 'siglip', 'clip', 'dinov2')
+    >>> kin("Qwen2.5-VL-7B-Instruct"), kin("qwen2_5_vl")
+    ('qwen', 'qwen')
+    """
+    name = name.lower()
+    first = re.split(r"[-_]", name)[0]
+    return next((found for sign, found in _KIN.items() if sign in name), re.sub(r"[\d.]+$", "", first) or first)
 
 
 def refuse_dependent_judge(recipe: DistillRecipe, lineage: Lineage) -> str:

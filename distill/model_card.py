@@ -11,12 +11,16 @@ import jinja2
 import yaml
 
 from distill.arm_names import ARMS
+from limbeck import models
+from limbeck.models.spec import ModelSpec
 from limbeck.stage import models_of
 
 if TYPE_CHECKING:
     from distill.work import Work
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
+TEACHER = "teacher"
+"""The setting that names a student's teacher."""
 
 
 def card(work: Work, report: dict[str, Any], folder: Path) -> str:
@@ -29,10 +33,7 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
     """
     recipe, main = work.recipe, work.student.metrics[0]
     comparison, files = report["comparison"], report["formats"]
-    named = {
-        setting: recipe.models[name].id or str(recipe.models[name].model)
-        for setting, (name, _) in models_of(work.student).items()
-    }
+    named = _models(work)
     main_figures = comparison["metrics"].get(main.name, {}) if comparison else {}
     return (
         _environment()
@@ -43,8 +44,9 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
             front=_front(work),
             title=recipe.distill.title or recipe.distill.name,
             models=named,
-            teacher_id=named.get("teacher", ""),
-            parts=[model for setting, model in named.items() if setting != "teacher"],
+            licenses={setting: _license(setting, work) for setting in named},
+            teacher_id=named.get(TEACHER, ""),
+            parts=[model for setting, model in named.items() if setting != TEACHER],
             about=(type(work.student).__doc__ or "").strip().partition("\n")[0],
             parameters=files["safetensors"].get("parameters"),
             teacher_parameters=report["teacher_facts"].get("parameters"),
@@ -66,7 +68,7 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
             machine=f"{platform.system()} {platform.machine()}",
             device=files["safetensors"]["device"],
             lineage=work.dataset.lineage,
-            fingerprint=work.cache.fingerprint["weights"] if work.cache else "",
+            fingerprint=work.cache.fingerprint["weights"] if work.cache and not _is_method(work) else "",
         )
     )
 
@@ -78,9 +80,40 @@ def _front(work: Work) -> str:
         "library_name": work.student.library,
         **({"pipeline_tag": work.student.task} if work.student.task else {}),
         "tags": ["limbeck", "distillation", *table.tags],
-        "datasets": [work.dataset.lineage.name],
+        **({"datasets": [work.dataset.lineage.name]} if work.dataset.lineage.hub else {}),
     }
     return yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _models(work: Work) -> dict[str, str]:
+    """The models that a student uses, by setting; a teacher that is no model of the recipe, by its own name."""
+    student, specs = work.student, work.recipe.models
+    found = {s: specs[name].id or str(specs[name].model) for s, (name, _) in models_of(student).items()}
+    heard = any(term.signal != "label" for term in student.terms.values())
+    if heard and work.cache is not None and TEACHER not in found:
+        found = {TEACHER: str(getattr(student, TEACHER, None) or work.cache.name), **found}
+    return found
+
+
+def _is_method(work: Work) -> bool:
+    """Whether the teacher has no weights."""
+    return work.cache is not None and work.cache.fingerprint["weights"] == "none"
+
+
+def _license(setting: str, work: Work) -> str:
+    """Of a model of `_models`: what its own folder states, or who has to be asked."""
+    from limbeck.tally import model_license
+
+    named = models_of(work.student).get(setting)
+    if named is None and _is_method(work):
+        return "none needed: a method without weights"
+    spec = ModelSpec(id=_models(work)[setting]) if named is None else work.recipe.models[named[0]]
+    if spec.is_mini:
+        return "cc0-1.0"
+    place = None if spec.is_endpoint else Path(models.located(spec, work.recipe.folder))
+    if place is None or not place.is_dir():
+        return "see its own card"
+    return model_license(place) or "not stated"
 
 
 def _figures(work: Work, report: dict[str, Any]) -> list[dict[str, str]]:

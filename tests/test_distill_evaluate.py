@@ -50,6 +50,27 @@ def test_a_family_is_its_architecture_wherever_it_lies(scorers, name):
     assert family(str(scorers[name])) == name
 
 
+@pytest.mark.parametrize(
+    ("name", "kin"),
+    [
+        ("google/siglip2-base-patch16-224", "siglip"),
+        ("timm/ViT-B-16-SigLIP", "siglip"),
+        ("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "clip"),
+        ("facebook/metaclip-h14-fullcc2.5b", "clip"),
+        ("facebook/dinov3-vits16-pretrain-lvd1689m", "dinov2"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "qwen"),
+    ],
+)
+def test_a_model_that_is_not_at_hand_has_its_kins_family_by_its_name(monkeypatch, name, kin):
+    import transformers
+
+    def nowhere(*args, **kwargs):
+        raise OSError("not at hand")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", nowhere)
+    assert family(name) == kin
+
+
 def test_the_teachers_own_family_does_not_judge(scorers):
     """mini:clip taught; another CLIP judges."""
     with pytest.raises(

@@ -63,6 +63,9 @@ def test_the_card_says_what_the_report_says(done):
     card = (made.out / "student" / "README.md").read_text()
     assert f"{made.report['formats']['safetensors']['values']['error']:.4f}" in card
     assert "the rows' own truth" in card
+    assert "A student of `toy`, made by" in card
+    assert "| teacher | `toy`, weights a | see its own card |" in card
+    assert "datasets:" not in card
     assert "41 parameters, 20.5% of the teacher's 200" in card  # 3 * 8 + 8 + 8 + 1
 
 

@@ -419,10 +419,17 @@ def test_the_full_size_recipe_trains_on_a_few_pixels(tmp_path):
     sets = [
         f"source.build={tmp_path / 'clips'}", "train.steps=2", "train.batch_size=4", "train.micro_batch=2", "train.precision=no",
         "train.evaluate_every=2", "train.checkpoint_every=2", "train.workers=0", 'export.formats=["safetensors"]',
-        "export.latency_runs=5", "student.crop_px=32", "export.max_loss.default=1.0", "evaluate.dev_rows=2", "evaluate.test_rows=3",
+        "export.latency_runs=5", "student.crop_px=32", "budget.labelled=20", "export.max_loss.default=1.0", "evaluate.dev_rows=2", "evaluate.test_rows=3",
     ]  # fmt: skip
     made = distill(recipes / "distill-motion-full.toml", tmp_path / "out", sets=sets)
     assert made.report["formats"]["safetensors"]["parameters"] <= MOST_PARAMETERS
+
+
+def test_the_full_size_bank_can_be_addressed():
+    """Oracle: 32 bits, and a background alone, of the frame's size at two texels a pixel."""
+    recipe = load("recipes/distill-motion-full.toml")
+    assert recipe.student.paint == "device"
+    assert recipe.budget.labelled * (2 * 384) ** 2 < 2**31
 
 
 def test_painted_batches_show_the_clips(built, tmp_path):

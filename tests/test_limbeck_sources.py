@@ -229,6 +229,28 @@ def test_pairs_by_preset_or_found_out(tmp_path, preset, columns, named):
     assert row["edit_prompt"] in ("edit_prompt", "instruction", "make it so")
 
 
+def test_pairs_of_one_session_prompt_or_picture_are_one_group(tmp_path):
+    """By hand: which of four pairs belong together, in each layout."""
+    before, after = [picture(size=(8, n)) for n in (5, 5, 6, 7)], picture(size=(8, 9))
+
+    def groups(image, edited, **more):
+        columns = {image: before, edited: [after] * 4, **more}
+        rows = [{name: values[n] for name, values in columns.items()} for n in range(4)]
+        for n, row in enumerate(rows):
+            row |= {"instruction" if image == "source_img" else "edit_prompt": f"edit {n}"}
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
+        rows, _ = read(tmp_path, pairs="pairs.parquet")
+        found = [row["group"] for row in rows]
+        return [found.index(group) for group in found]
+
+    prompts = ["a cat", "a dog", "A  cat", None]
+    assert groups("original_image", "edited_image", original_prompt=prompts) == [0, 1, 0, 3]
+    assert groups("source_img", "target_img", img_id=["7", "8", "8", "7"], turn_index=[1] * 4) == [0, 1, 1, 0]
+    assert groups("src_img", "edited_img", o_score=[9.0] * 4) == [0, 0, 2, 3]
+    named = {"original_prompt": ["a cat"] * 4, "group": ["x", "y", "x", None]}
+    assert groups("original_image", "edited_image", **named) == [0, 1, 0, 3]
+
+
 def test_rows_without_any_are_an_error(tmp_path):
     (tmp_path / "c.txt").write_text("")
     with pytest.raises(SourceError, match="no rows"):

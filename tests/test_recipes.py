@@ -86,6 +86,12 @@ def test_a_students_recipe_is_valid_and_written_out_in_full_means_the_same(name,
     assert again.digest() == recipe.digest()
 
 
+def test_the_editor_that_learns_from_a_build_has_rows_to_be_judged_by():
+    """Oracle: the build that recipes/distill-editor-sd15.toml names; its captions come without splits."""
+    student, build = load_student(ROOT / "recipes/distill-editor-sd15.toml"), load(ROOT / "recipes/sd15-edits.toml")
+    assert {"train", student.evaluate.test_split} <= {*build.dataset.splits}
+
+
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_slip_of_the_pen_is_seen_in_a_students_recipe(name, tmp_path):
     text = (ROOT / name).read_text(encoding="utf-8")

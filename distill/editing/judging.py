@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from distill.dataset import group_of
 from distill.editing.latents import EDITED_PICTURE, INSTRUCTION, SOURCE_PICTURE, picture
 from distill.student import Answers, Metric, Scores
 from limbeck import seeds
@@ -71,7 +72,7 @@ def score(found: Answers, rows: Sequence[dict[str, Any]], judge: Any, size: int)
     values = {name: mean(each) for name, each in items.items()}
     if EVALUATIONS in found:
         values[EVALUATIONS] = float(np.mean(found[EVALUATIONS]))
-    groups = np.array([str(row.get("group") or row["id"].partition("/")[0]) for row in rows])
+    groups = np.array([group_of(row) for row in rows])
     return Scores(values, items, groups, {"by_edit_type": _by_type(items, rows)})
 
 

@@ -183,7 +183,7 @@ class Editor(EditingStudent):
         """Of the training rows, whatever their label's budget: words alone are learnt from them here."""
         if "instructions" not in work.memo:
             train = work.dataset.splits.get("train", np.arange(len(work.dataset)))
-            work.memo["instructions"] = [work.dataset.row(p)["edit_prompt"] for p in train]
+            work.memo["instructions"] = [row["edit_prompt"] for row in work.dataset.walk(train, ("edit_prompt",))]
         return work.memo["instructions"]
 
     def _token_ids(self, texts: Sequence[str], work: Work) -> np.ndarray:

@@ -143,8 +143,7 @@ class FastEditor(EditingStudent):
     def texts(self, work: Work, dealt: Sequence[Pools]) -> Iterable[str]:
         """Every instruction, and the empty text."""
         yield ""
-        for p in range(len(work.dataset)):
-            yield work.dataset.row(p)["edit_prompt"]
+        yield from work.dataset.values("edit_prompt")
 
     def build(self, work: Work) -> nn.Module:
         """The teacher's U-Net, cut, with its weights."""

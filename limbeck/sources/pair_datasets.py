@@ -1,8 +1,12 @@
-"""Existing edit pairs, for filters and reports alone: well-known datasets by preset, others by `source.columns`."""
+"""Existing edit pairs, for filters and reports alone: well-known datasets by preset, others by `source.columns`.
+
+Pairs of one session, prompt or source picture are one `group`, and so never in two splits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +49,41 @@ _TELLING = {
     "omniedit": "src_img",
     "instructpix2pix": "original_image",
 }
+_SIGNS = {"omniedit": "o_score", "ultraedit": "dinov2_sim", "magicbrush": "session_id"}
+"""The same by canonical columns."""
+FILTERED_BY: dict[str, tuple[str, ...]] = {
+    "instructpix2pix": ("openai/clip-vit-large-patch14",),
+    "ultraedit": ("openai/clip-vit-large-patch14", "DINOv2"),
+    "omniedit": ("GPT-4o", "InternVL2"),
+}
+"""Models that chose a dataset's pairs, as its paper says; MagicBrush's were chosen by people."""
 
 
 def fields(source: SourceTable, folder: Path) -> tuple[pa.Field, ...]:
     """The canonical columns of the pairs; `original_prompt` and `edited_prompt` are empty where there are none."""
     names = _wanted(source, _header(source, folder))
     texts = ("original_prompt", "edit_prompt", "edited_prompt")
-    return tuple(COLUMNS[name] for name in dict.fromkeys((*names, *texts)))
+    return tuple(COLUMNS[name] for name in dict.fromkeys((*names, *texts, "group")))
+
+
+def filters(source: SourceTable, columns: Collection[str]) -> tuple[str, tuple[str, ...]]:
+    """The preset of pairs, and the models that filtered it; empty where neither is known.
+
+    Pairs that look like InstructPix2Pix's count as its own: a judge that may have chosen them isn't independent.
+
+    >>> from limbeck.recipe import SourceTable
+    >>> filters(SourceTable(pairs="somewhere"), ("original_prompt", "original_image"))
+    ('instructpix2pix', ('openai/clip-vit-large-patch14',))
+
+    Args:
+        source: the recipe's `[source]`.
+        columns: canonical ones that its rows have.
+    """
+    preset = source.preset
+    if preset == "auto":
+        own = "" if "original_image" in source.columns else "instructpix2pix"
+        preset = next((name for name, column in _SIGNS.items() if column in columns), own)
+    return preset, FILTERED_BY.get(preset, ())
 
 
 def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any] | Unusable]:
@@ -69,7 +101,16 @@ def rows(source: SourceTable, folder: Path, seed: int) -> Iterator[dict[str, Any
                 row.setdefault(text, None)
             if row["edit_prompt"] is None and row.get("edit_prompts"):
                 row["edit_prompt"] = row["edit_prompts"][0]
+            row["group"] = row.get("group") or _group(row)
         yield row
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    """What a pair has in common with others: its session, else its original prompt, else its source picture."""
+    if row.get("session_id"):
+        return str(row["session_id"])
+    words = " ".join((row["original_prompt"] or "").split()).casefold()
+    return hashlib.blake2b(words.encode() or row["original_image"], digest_size=8).hexdigest()
 
 
 def _from_files(files: list[Path], wanted: dict[str, str], source: SourceTable) -> Iterator[dict[str, Any] | Unusable]:
