@@ -100,7 +100,9 @@ class VLM(Student):
         nll = Metric("nll", "lower", about="negative log-likelihood of a token of the rows' own answers")
         if self.judged_by == "nll":
             return (nll,)
-        agreement = Metric("agreement", about="closed questions answered as the teacher answers them, right or wrong")
+        agreement = Metric(
+            "agreement", about="closed questions answered as the teacher answers them, right or wrong", to_teacher=True
+        )
         return (
             Metric("closed", about="closed questions answered exactly"),
             nll,
