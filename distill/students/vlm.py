@@ -12,7 +12,6 @@ batch, whatever is padded and however it is cut. `loss_reduction` says what toke
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -126,7 +125,9 @@ class VLM(Student):
 
     def check(self, work: Work) -> list[str]:
         """Pictures that are missing, or shared by rows to learn from and rows to be judged by; vocabularies."""
-        found = self._check_rows(work)
+        from distill.vlm.fit_rows import unfit
+
+        found = unfit(work.dataset, work.recipe.evaluate.test_split, closed=self.judged_by == "closed")
         if work.recipe.views.count != 1:
             found.append("views.count has to be 1: answers speak of places, and a crop moves them")
         try:
@@ -140,33 +141,6 @@ class VLM(Student):
                     self._common(work)
         except (ModelNotFound, RequestError) as error:
             found.append(str(error))
-        return found
-
-    def _check_rows(self, work: Work) -> list[str]:
-        """Reads the pictures of all rows once."""
-        from distill.vlm.asking import is_closed
-
-        found: list[str] = []
-        dataset, judged = work.dataset, work.recipe.evaluate.test_split
-        pictures = [
-            frozenset(hashlib.blake2b(i, digest_size=8).digest() for i in images or ())
-            for images in dataset.values("images")
-        ]
-        seen = {split: set().union(*(pictures[p] for p in positions)) for split, positions in dataset.splits.items()}
-        for split, positions in dataset.splits.items():
-            if len(positions) and not seen[split]:
-                found.append(
-                    f"none of the {len(positions):,} rows of the split {split!r} has a picture"
-                    " (was the dataset built with pictures = false?)"
-                )
-        test = seen.pop(judged, set())
-        if leaked := len(test & set().union(*seen.values())) if seen else 0:
-            found.append(
-                f"{leaked:,} pictures of the split {judged!r} are in others too, so that it measures memory; split by"
-                " what rows were made from"
-            )
-        if self.judged_by == "closed" and not any(is_closed(dataset.row(p)) for p in dataset.splits[judged]):
-            found.append(f"no row of the split {judged!r} asks a closed question; set student.judged_by = 'nll'")
         return found
 
     def taught_by(self, work: Work) -> Teacher | None:
@@ -235,30 +209,29 @@ class VLM(Student):
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
         """Conversations as ids, with the places of what is learnt; see `distill.vlm.collating.collated`.
 
+        `answer_weights` (L,) is what each learnt token weighs in the mean.
+
         Raises:
             RequestError: a row is damaged, and which.
         """
-        from distill.vlm.collating import collated
+        from distill.vlm.collating import collated, token_weights
 
         conversations = [c for item in items for c in self._conversations(item, work)]
-        return collated(conversations, self._words(work), self._pixels(work), self.share_pictures)
+        batch = collated(conversations, self._words(work), self._pixels(work), self.share_pictures)
+        return batch | {"answer_weights": token_weights(batch["answer_of"], self.loss_reduction)}
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Weights of the answers' tokens, and places at which the teacher says something."""
-        from distill.vlm.collating import token_weights
-
-        weights = token_weights(batch["answer_of"], self.loss_reduction)
-        return {"answers": float(weights.sum()), "tokens": float(len(batch["tail"]))}
+        return {"answers": float(batch["answer_weights"].sum()), "tokens": float(len(batch["tail"]))}
 
     def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
         """Cross-entropy of answers, and KL to the teacher's likeliest tokens and the mass of all others."""
-
-        from distill.vlm.collating import cross_entropy, logits_of, token_weights
+        from distill.vlm.collating import cross_entropy, logits_of
 
         logits, found = logits_of(model, batch), {}
         if len(batch["answer_ids"]):
-            weights = token_weights(batch["answer_of"], self.loss_reduction)
-            found["answers"] = (weights * cross_entropy(logits, batch, len(self._words(work)))).sum()
+            each = cross_entropy(logits, batch, len(self._words(work)))
+            found["answers"] = (batch["answer_weights"] * each).sum()
         if len(batch["tail"]):
             found["tokens"] = losses.topk_tail_kl(
                 logits[batch["taught_at"]],
