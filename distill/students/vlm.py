@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from distill.recipe import AdapterTable
     from distill.teacher import Teacher
     from distill.vlm.collating import Conversation
     from distill.vlm.joined import Sight
@@ -45,6 +46,7 @@ class VLM(Student):
 
     name: ClassVar = "vlm"
     version: ClassVar = 1
+    adapters: ClassVar = ("lora", "prompt")
     reads: ClassVar = columns("messages", "images", "question_type", "language")
     reads_if_there: ClassVar = columns(
         "template", "answer_type", "answer_value", "options", "scenes", "boxes", "pair_id"
@@ -130,6 +132,12 @@ class VLM(Student):
         found = unfit(work.dataset, work.recipe.evaluate.test_split, closed=self.judged_by == "closed")
         if work.recipe.views.count != 1:
             found.append("views.count has to be 1: answers speak of places, and a crop moves them")
+        prompts = self._prompts(work)
+        if len({table.tokens for table in prompts.values()}) > 1:
+            told = ", ".join(f"{phase} of {table.tokens}" for phase, table in prompts.items())
+            found.append(f"prompts of one length are expected, and train.phases tunes {told} tokens")
+        if not self.align and {*prompts} == {*self.phases}:
+            found.append("where prompts alone are tuned the projector learns nothing; set student.align = true")
         try:
             self._words(work)
             if self.teacher is not None:
@@ -362,12 +370,21 @@ class VLM(Student):
 
         return Sight(*self._place("vision", work), self.vision_layers, self.class_token)
 
+    def _soft(self, work: Work) -> int:
+        """Tokens of the prompt that a phase tunes; every phase sees them."""
+        return max((table.tokens for table in self._prompts(work).values()), default=0)
+
+    def _prompts(self, work: Work) -> dict[str, AdapterTable]:
+        """Phases that tune a prompt."""
+        found = {phase: work.recipe.train.phase(phase).adapter for phase in self.phases}
+        return {phase: table for phase, table in found.items() if table is not None and table.kind == "prompt"}
+
     def _words(self, work: Work) -> Words:
         from distill.vlm.joined import words_of
 
         if "words" not in work.memo:
             place, revision = self._place("language", work)
-            work.memo["words"] = words_of(place, self._sight(work), revision)
+            work.memo["words"] = words_of(place, self._sight(work), revision, self._soft(work))
         return work.memo["words"]
 
     def _pixels(self, work: Work) -> Preprocess:
