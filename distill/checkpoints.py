@@ -22,8 +22,9 @@ LAST, BEST = "checkpoint.pt", "best.pt"
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
     """What a training changes: parameters with gradients, and buffers that are saved."""
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    every = list(model.named_parameters(remove_duplicate=False))  # tied weights have two names
+    trained = {name for name, p in every if p.requires_grad}
+    frozen = {name for name, p in every if not p.requires_grad}
     return {name: value for name, value in model.state_dict().items() if name in trained or name not in frozen}
 
 

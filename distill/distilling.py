@@ -34,7 +34,7 @@ from distill.progress import Watcher
 from distill.recipe import DistillRecipe
 from distill.student import Scores, sensible_arms, terms_for
 from distill.work import Work
-from limbeck import __version__
+from limbeck import __version__, seeds
 from limbeck.errors import BuildNotFound, RequestError
 from limbeck.models.quiet import without_bars
 from limbeck.store import disk_errors, write_file
@@ -331,7 +331,7 @@ def _fit(
     """Trains phase by phase."""
     import torch
 
-    from distill.adapters import adapted, merged
+    from distill.adapters import adapted, merged, paced
     from distill.trainer import Lesson, train
 
     student, facts = work.student, {}
@@ -344,7 +344,7 @@ def _fit(
         if arm.longer:
             settings = settings.model_copy(update={"steps": settings.steps + extra_steps(work, phase)})
         student.begin(model, phase, work)
-        model = adapted(model, settings.adapter)
+        model = adapted(model, settings.adapter, seeds.seed(work.seed, "adapter", phase) % 2**63)
         lesson = Lesson(
             model,
             batches.Batches(work, arm, found, phase, settings.batch_size, settings.micro_batch),
@@ -354,7 +354,7 @@ def _fit(
             lambda m: student.glance(m, dev, work, teacher),
             student.glanced_by(phase),
             work.seed,
-            student.paces(phase),
+            paced(model, student.paces(phase)),
         )
         place = folder if len(student.phases) == 1 else folder / phase
         shown = name if len(student.phases) == 1 else f"{name} {phase}"

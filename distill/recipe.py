@@ -110,12 +110,12 @@ class AdapterTable(BaseModel):
     """`[train] adapter`: trains a few weights beside frozen ones, through `peft`.
 
     Attributes:
-        kind: `lora`, or `prompt` for prompt tuning of a language model.
+        kind: `lora`, or `prompt` for prompt tuning of a student's language model.
         rank: of LoRA's matrices.
         alpha: LoRA's scale; what is added is alpha / rank times the product.
         dropout: of LoRA's input.
         targets: names (ends of names) of the layers that get it; by default all linear layers.
-        tokens: soft tokens of prompt tuning.
+        tokens: soft tokens of prompt tuning, with which every conversation begins.
     """
 
     model_config = _STRICT
@@ -435,6 +435,7 @@ def _fits(student: Student, specs: Mapping[str, ModelSpec], parts: Mapping[str, 
     """What the shared tables say that this student doesn't know."""
     problems = []
     if train := parts.get("train"):
+        problems += _unfit_adapter(student, train, "train")
         for name in sorted(train.weights.keys() - student.terms.keys()):
             problems.append(Problem(f"train.weights.{name}", "no such loss term", did_you_mean(name, student.terms)))
         for name, table in train.phases.items():
@@ -442,7 +443,9 @@ def _fits(student: Student, specs: Mapping[str, ModelSpec], parts: Mapping[str, 
                 problems.append(Problem(f"train.phases.{name}", "no such phase", did_you_mean(name, student.phases)))
             else:
                 own = train.model_dump(exclude={"phases"}, exclude_unset=True)
-                validated(TrainTable, own | table, f"train.phases.{name}", problems)
+                phase = validated(TrainTable, own | table, f"train.phases.{name}", problems)
+                if phase is not None and "adapter" in table:
+                    problems += _unfit_adapter(student, phase, f"train.phases.{name}")
     if arms := parts.get("arms"):
         known = sensible_arms(student)
         for name in {*arms.names, *([arms.arm] if arms.arm else [])} - {*known}:
@@ -459,3 +462,12 @@ def _fits(student: Student, specs: Mapping[str, ModelSpec], parts: Mapping[str, 
         hint = did_you_mean(evaluate.judge, ("truth", "mini:reader", *specs))
         problems.append(Problem("evaluate.judge", f"no judge {evaluate.judge!r}", hint))
     return problems
+
+
+def _unfit_adapter(student: Student, train: TrainTable, where: str) -> list[Problem]:
+    kind = train.adapter and train.adapter.kind
+    if kind is None or kind in student.adapters:
+        return []
+    known = " or ".join(f'"{name}"' for name in student.adapters)
+    found = f"the student {student.name!r} has no {kind!r} adapter"
+    return [Problem(f"{where}.adapter.kind", found, f"expected {known or 'none'}; prompts need a language model")]

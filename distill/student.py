@@ -183,6 +183,8 @@ class Student(ABC):
     """What it is judged by, the main one first. A property where they depend on settings."""
     phases: ClassVar[tuple[str, ...]] = ("train",)
     """Trainings one after the other, each from the end of the last; `[train.phases.NAME]` sets each."""
+    adapters: ClassVar[tuple[str, ...]] = ("lora",)
+    """Kinds of `[train] adapter` that its model can have; `prompt` takes one with `soft_ids`, see `distill.adapters`."""
     formats: ClassVar[tuple[str, ...]] = ("safetensors",)
     """Formats of `distill.exports` that it can leave in."""
     library: ClassVar[str] = "transformers"

@@ -25,9 +25,10 @@ from transformers import (
 from distill import batches, distilling
 from distill import recipe as recipes
 from distill.arm_names import ARMS
+from distill.arms import compare
 from distill.distilling import distill
 from distill.progress import Watcher
-from distill.student import Item, terms_for
+from distill.student import Item, Scores, terms_for
 from distill.testing import check_student
 from distill.views import View
 from distill.vlm import asking, joined, verdicts
@@ -426,6 +427,26 @@ def test_a_student_that_is_its_own_teacher_has_nothing_to_learn_from_it(taught, 
         other = taught.student.losses(taught.student.build(taught), batch, "tune", work)["tokens"] / count
     assert abs(own) < 1e-3
     assert other > 0.02
+
+
+def test_agreement_with_the_teacher_retains_nothing_of_it(taught):
+    """Oracle: by hand: the teacher agrees with itself on every row, so a share of that says nothing."""
+    found = batches.pools(taught.dataset, taught.recipe, 0)
+    rows = taught.dataset.rows(found.test)
+    said = taught.student.teacher_answers(rows, taught)
+    teacher = taught.student.score(said, rows, taught, said)
+    assert teacher.values["agreement"] == 1.0
+    trainings = [
+        distilling.Training(arm, n, Scores({"agreement": value, "closed": value}), {}, Path())
+        for arm, value in (("labels", 0.25), ("both", 0.5))
+        for n in range(6)
+    ]
+    teacher = Scores({"agreement": 1.0, "closed": 0.8})
+    told = compare(taught.student.metrics, trainings, teacher)["metrics"]
+    assert told["closed"]["retained"]["value"] == pytest.approx(0.5 / 0.8)
+    assert {"gap_closed", "verdict"} <= {*told["closed"]}
+    assert not {"retained", "gap_closed", "lead", "verdict"} & {*told["agreement"]}
+    assert told["agreement"]["gains"]["both"]["value"] == pytest.approx(0.25)
 
 
 def test_unlabelled_rows_show_the_teachers_answer_and_never_the_label(taught):

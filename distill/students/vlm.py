@@ -12,7 +12,6 @@ batch, whatever is padded and however it is cut. `loss_reduction` says what toke
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from distill.recipe import AdapterTable
     from distill.teacher import Teacher
     from distill.vlm.collating import Conversation
     from distill.vlm.joined import Sight
@@ -46,6 +46,7 @@ class VLM(Student):
 
     name: ClassVar = "vlm"
     version: ClassVar = 1
+    adapters: ClassVar = ("lora", "prompt")
     reads: ClassVar = columns("messages", "images", "question_type", "language")
     reads_if_there: ClassVar = columns(
         "template", "answer_type", "answer_value", "options", "scenes", "boxes", "pair_id"
@@ -100,7 +101,9 @@ class VLM(Student):
         nll = Metric("nll", "lower", about="negative log-likelihood of a token of the rows' own answers")
         if self.judged_by == "nll":
             return (nll,)
-        agreement = Metric("agreement", about="closed questions answered as the teacher answers them, right or wrong")
+        agreement = Metric(
+            "agreement", about="closed questions answered as the teacher answers them, right or wrong", to_teacher=True
+        )
         return (
             Metric("closed", about="closed questions answered exactly"),
             nll,
@@ -124,9 +127,17 @@ class VLM(Student):
 
     def check(self, work: Work) -> list[str]:
         """Pictures that are missing, or shared by rows to learn from and rows to be judged by; vocabularies."""
-        found = self._check_rows(work)
+        from distill.vlm.fit_rows import unfit
+
+        found = unfit(work.dataset, work.recipe.evaluate.test_split, closed=self.judged_by == "closed")
         if work.recipe.views.count != 1:
             found.append("views.count has to be 1: answers speak of places, and a crop moves them")
+        prompts = self._prompts(work)
+        if len({table.tokens for table in prompts.values()}) > 1:
+            told = ", ".join(f"{phase} of {table.tokens}" for phase, table in prompts.items())
+            found.append(f"prompts of one length are expected, and train.phases tunes {told} tokens")
+        if not self.align and {*prompts} == {*self.phases}:
+            found.append("where prompts alone are tuned the projector learns nothing; set student.align = true")
         try:
             self._words(work)
             if self.teacher is not None:
@@ -138,33 +149,6 @@ class VLM(Student):
                     self._common(work)
         except (ModelNotFound, RequestError) as error:
             found.append(str(error))
-        return found
-
-    def _check_rows(self, work: Work) -> list[str]:
-        """Reads the pictures of all rows once."""
-        from distill.vlm.asking import is_closed
-
-        found: list[str] = []
-        dataset, judged = work.dataset, work.recipe.evaluate.test_split
-        pictures = [
-            frozenset(hashlib.blake2b(i, digest_size=8).digest() for i in images or ())
-            for images in dataset.values("images")
-        ]
-        seen = {split: set().union(*(pictures[p] for p in positions)) for split, positions in dataset.splits.items()}
-        for split, positions in dataset.splits.items():
-            if len(positions) and not seen[split]:
-                found.append(
-                    f"none of the {len(positions):,} rows of the split {split!r} has a picture"
-                    " (was the dataset built with pictures = false?)"
-                )
-        test = seen.pop(judged, set())
-        if leaked := len(test & set().union(*seen.values())) if seen else 0:
-            found.append(
-                f"{leaked:,} pictures of the split {judged!r} are in others too, so that it measures memory; split by"
-                " what rows were made from"
-            )
-        if self.judged_by == "closed" and not any(is_closed(dataset.row(p)) for p in dataset.splits[judged]):
-            found.append(f"no row of the split {judged!r} asks a closed question; set student.judged_by = 'nll'")
         return found
 
     def taught_by(self, work: Work) -> Teacher | None:
@@ -233,30 +217,29 @@ class VLM(Student):
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
         """Conversations as ids, with the places of what is learnt; see `distill.vlm.collating.collated`.
 
+        `answer_weights` (L,) is what each learnt token weighs in the mean.
+
         Raises:
             RequestError: a row is damaged, and which.
         """
-        from distill.vlm.collating import collated
+        from distill.vlm.collating import collated, token_weights
 
         conversations = [c for item in items for c in self._conversations(item, work)]
-        return collated(conversations, self._words(work), self._pixels(work), self.share_pictures)
+        batch = collated(conversations, self._words(work), self._pixels(work), self.share_pictures)
+        return batch | {"answer_weights": token_weights(batch["answer_of"], self.loss_reduction)}
 
     def counts(self, batch: Batch) -> dict[str, float]:
         """Weights of the answers' tokens, and places at which the teacher says something."""
-        from distill.vlm.collating import token_weights
-
-        weights = token_weights(batch["answer_of"], self.loss_reduction)
-        return {"answers": float(weights.sum()), "tokens": float(len(batch["tail"]))}
+        return {"answers": float(batch["answer_weights"].sum()), "tokens": float(len(batch["tail"]))}
 
     def losses(self, model: nn.Module, batch: Batch, phase: str, work: Work) -> dict[str, torch.Tensor]:
         """Cross-entropy of answers, and KL to the teacher's likeliest tokens and the mass of all others."""
-
-        from distill.vlm.collating import cross_entropy, logits_of, token_weights
+        from distill.vlm.collating import cross_entropy, logits_of
 
         logits, found = logits_of(model, batch), {}
         if len(batch["answer_ids"]):
-            weights = token_weights(batch["answer_of"], self.loss_reduction)
-            found["answers"] = (weights * cross_entropy(logits, batch, len(self._words(work)))).sum()
+            each = cross_entropy(logits, batch, len(self._words(work)))
+            found["answers"] = (batch["answer_weights"] * each).sum()
         if len(batch["tail"]):
             found["tokens"] = losses.topk_tail_kl(
                 logits[batch["taught_at"]],
@@ -387,12 +370,21 @@ class VLM(Student):
 
         return Sight(*self._place("vision", work), self.vision_layers, self.class_token)
 
+    def _soft(self, work: Work) -> int:
+        """Tokens of the prompt that a phase tunes; every phase sees them."""
+        return max((table.tokens for table in self._prompts(work).values()), default=0)
+
+    def _prompts(self, work: Work) -> dict[str, AdapterTable]:
+        """Phases that tune a prompt."""
+        found = {phase: work.recipe.train.phase(phase).adapter for phase in self.phases}
+        return {phase: table for phase, table in found.items() if table is not None and table.kind == "prompt"}
+
     def _words(self, work: Work) -> Words:
         from distill.vlm.joined import words_of
 
         if "words" not in work.memo:
             place, revision = self._place("language", work)
-            work.memo["words"] = words_of(place, self._sight(work), revision)
+            work.memo["words"] = words_of(place, self._sight(work), revision, self._soft(work))
         return work.memo["words"]
 
     def _pixels(self, work: Work) -> Preprocess:

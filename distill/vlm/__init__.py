@@ -5,6 +5,7 @@
     vocabulary   whether a teacher's tokens are the student's
     top_tokens   the teacher whose likeliest tokens are cached
     asking       greedy answers: with the picture, without it, with a grey one, with another's
+    fit_rows     whether rows can teach and judge at all
     verdicts     exact answers by type, POPE, CHAIR, and what a guesser would get
 
 Nothing here trains: `distill.students.vlm` does, with the shared trainer.

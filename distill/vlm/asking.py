@@ -129,7 +129,7 @@ def picture(data: bytes, row_id: str) -> Image.Image:
 
 @torch.inference_mode()
 def rows_of_padding(model: Any, tokens: int) -> list[int] | None:
-    """Ids that a model has an output for and its tokenizer no token; None where there are none."""
+    """Ids that a model has an output for and nobody says, from `tokens` on; None where there are none."""
     return list(range(tokens, model.get_output_embeddings().out_features)) or None
 
 

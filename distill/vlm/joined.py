@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -101,13 +102,13 @@ def _vision_config(place: str, revision: str | None) -> PretrainedConfig:
     return getattr(found, "vision_config", found)
 
 
-def words_of(place: str, sight: Sight, revision: str | None = None) -> Words:
-    """The language model's tokenizer, told of pictures.
+def words_of(place: str, sight: Sight, revision: str | None = None, soft: int = 0) -> Words:
+    """The language model's tokenizer, told of pictures and of so many soft tokens.
 
     Raises:
         ModelNotFound: it can't be loaded.
     """
-    return Words(tokenizer_of(place, revision), sight.tokens, place)
+    return Words(tokenizer_of(place, revision), sight.tokens, place, soft)
 
 
 def tokenizer_of(place: str, revision: str | None = None) -> Any:
@@ -127,6 +128,8 @@ def joined(
 ) -> LlavaForConditionalGeneration:
     """Both towers with their weights, and a fresh projector between them; float32, on the CPU.
 
+    Soft tokens begin as tokens drawn from the vocabulary; `soft_ids` of the model names them. It never generates one.
+
     Args:
         sight: the vision tower.
         language: folder or Hub id of a causal language model.
@@ -141,8 +144,11 @@ def joined(
     speaker = _loaded(AutoModelForCausalLM, language, revision)
     if layers is not None:
         keep_layers(speaker, layers)
-    if len(words) > speaker.get_input_embeddings().num_embeddings:
-        speaker.resize_token_embeddings(len(words), mean_resizing=False)
+    if len(words.tokenizer) > speaker.get_input_embeddings().num_embeddings:
+        speaker.resize_token_embeddings(len(words.tokenizer), mean_resizing=False)
+    if words.soft_ids:
+        rows = speaker.get_input_embeddings().weight.data
+        rows[words.soft_ids] = rows[torch.randint(len(words), (len(words.soft_ids),))]
     config = LlavaConfig(
         vision_config=sight.config(),
         text_config=speaker.config,
@@ -160,6 +166,8 @@ def joined(
         model.lm_head.load_state_dict(speaker.lm_head.state_dict())
     model.generation_config.eos_token_id = words.end_id
     model.generation_config.pad_token_id = words.pad_id
+    model.generation_config.suppress_tokens = words.soft_ids or None
+    model.soft_ids = words.soft_ids
     return model.float()
 
 
@@ -250,8 +258,6 @@ def _learning(model: LlavaForConditionalGeneration) -> None:
 
 
 def _loaded(kind: Any, place: str, revision: str | None) -> PreTrainedModel:
-    import torch
-
     require_safetensors(place, revision)
     try:
         with quiet():

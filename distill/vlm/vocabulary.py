@@ -3,6 +3,7 @@
 Rows of an embedding matrix are no tokens: Qwen2.5's models have 151,936 or 152,064 rows for the same 151,665 tokens.
 What counts is that equal ids stand for equal texts, as far as both go on alike, and that everything an answer can be
 made of lies in that common part. Control tokens behind it may differ; each side's end token is taken for the other's.
+Soft tokens of prompt tuning are never part of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from distill.vlm.words import soft_ids
 from limbeck.errors import RequestError
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def shared(student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase, n
     Raises:
         VocabulariesDiffer: an answer's tokens aren't all in the common part.
     """
-    own, theirs = _by_id(student.get_vocab()), _by_id(teacher.get_vocab())
+    own, theirs = _by_id(student), _by_id(teacher)
     size = common_part(own, theirs)
     for tokens, tokenizer in ((own, student), (theirs, teacher)):
         added = {*tokenizer.get_added_vocab().values()}
@@ -89,5 +91,6 @@ def common_part(own: Mapping[int, str], theirs: Mapping[int, str]) -> int:
     return size
 
 
-def _by_id(vocabulary: Mapping[str, int]) -> dict[int, str]:
-    return {number: token for token, number in vocabulary.items()}
+def _by_id(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    soft = {*soft_ids(tokenizer)}
+    return {number: token for token, number in tokenizer.get_vocab().items() if number not in soft}

@@ -4,7 +4,12 @@ Answers and their end tokens are learnt; system texts, questions, the template's
 ids those are is found by rendering the conversation up to each answer with the language model's own chat template, so
 it is right for any template in which a longer conversation begins like a shorter one, and refused for others.
 
-A picture is `<image>` in the text, and as many `<image>` tokens as the vision tower gives features.
+A picture is `<image>` in the text, and as many `<image>` tokens as the vision tower gives features. With prompt tuning
+every conversation begins with soft tokens, behind a begin-of-text token where the template writes one. They are tokens
+like others, so every place, mask and cache counts them, and the chat template of a saved student writes them by itself.
+Nobody says them: outputs of those rows are left out like rows of padding.
+
+Source: Lester et al. 2021, The Power of Scale for Parameter-Efficient Prompt Tuning.
 """
 
 from __future__ import annotations
@@ -40,6 +45,29 @@ PLAIN = (
     "{% if add_generation_prompt %}{{ 'ASSISTANT: ' }}{% endif %}"
 )
 """The chat template of a language model that has none."""
+SOFT = "<|soft-{}|>"
+"""Names of soft tokens, counted from 0."""
+
+
+def soft_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of a tokenizer's soft tokens, in order; none without prompt tuning."""
+    added = tokenizer.get_added_vocab()
+    return [added[name] for name in map(SOFT.format, range(len(added))) if name in added]
+
+
+def begun(template: str, text: str) -> str:
+    """A chat template that writes a text first, behind a begin-of-text token where it begins with one.
+
+    >>> from jinja2 import Template
+    >>> template = Template(begun("{{ bos_token }}is it", "so "))
+    >>> template.render(bos_token="<s>"), template.render()
+    ('<s>so is it', 'so is it')
+    """
+    return (
+        "{% set said -%}" + template.removesuffix("\n") + "{% endset %}"
+        "{% set first = bos_token if bos_token and said.startswith(bos_token) else '' %}"
+        "{{ first + '" + text + "' + said[first | length:] }}"
+    )
 
 
 @dataclass(frozen=True)
@@ -66,8 +94,16 @@ class Words:
         per_picture: tokens of a picture.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, per_picture: int, name: str = "the language model") -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, per_picture: int, name: str = "the language model", soft: int = 0
+    ) -> None:
         """Takes a language model's tokenizer over, or that of a student that was saved.
+
+        Args:
+            tokenizer: is changed.
+            per_picture: tokens of a picture.
+            name: of the model, for messages.
+            soft: tokens that every conversation begins with.
 
         Raises:
             ModelNotFound: it has no end token.
@@ -82,13 +118,25 @@ class Words:
         template = tokenizer.chat_template or PLAIN
         if not isinstance(template, str):  # several by name
             template = template.get("default", PLAIN)
-        tokenizer.chat_template = template if template.startswith(FLATTENED) else FLATTENED + template
+        if not template.startswith(FLATTENED):
+            soft_text = [SOFT.format(n) for n in range(soft)]
+            if soft:
+                tokenizer.add_special_tokens(
+                    {"additional_special_tokens": soft_text}, replace_extra_special_tokens=False
+                )
+            template = FLATTENED + (begun(template, "".join(soft_text)) if soft else template)
+        tokenizer.chat_template = template
         tokenizer.padding_side = "left"
 
     @cached_property
     def image_id(self) -> int:
         """Id of `<image>`."""
         return self.tokenizer.convert_tokens_to_ids(IMAGE)
+
+    @cached_property
+    def soft_ids(self) -> list[int]:
+        """Ids of the soft tokens; no other token has a higher one."""
+        return soft_ids(self.tokenizer)
 
     @property
     def end_id(self) -> int:
@@ -101,8 +149,8 @@ class Words:
         return self.tokenizer.pad_token_id
 
     def __len__(self) -> int:
-        """Tokens that exist; a model may have more rows than that."""
-        return len(self.tokenizer)
+        """Tokens that can be said; a model may have more rows than that, of soft tokens and of padding."""
+        return len(self.tokenizer) - len(self.soft_ids)
 
     def encode(self, messages: Sequence[Message]) -> Encoded:
         """A whole conversation that ends with an answer.
