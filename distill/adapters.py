@@ -32,7 +32,8 @@ def adapted(model: nn.Module, table: AdapterTable | None, seed: int = 0) -> nn.M
     A phase that leaves the language model alone has no prompt to tune: the model comes back as it is.
 
     Args:
-        model: what a phase trains has gradients. Prompt tuning tunes the tokens of its `soft_ids`.
+        model: what a phase trains has gradients. Prompt tuning tunes the tokens of its `soft_ids`; beside LoRA its
+            `new_layers`, which know nothing yet, learn in full.
         table: of the recipe.
         seed: of the adapters' first weights.
 
@@ -71,6 +72,7 @@ def _lora(model: nn.Module, table: AdapterTable) -> PeftConfig:
         lora_alpha=table.alpha,
         lora_dropout=table.dropout,
         target_modules=list(table.targets) if table.targets else "all-linear",
+        modules_to_save=list(getattr(model, "new_layers", ())) or None,
     )
 
 

@@ -52,12 +52,13 @@ def score(predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work, teac
     return work.student.score(answers, rows, work, teacher)
 
 
-def family(model: str, folder: Path | None = None) -> str:
+def family(model: str, folder: Path | None = None, *, download: bool = True) -> str:
     """The family of a model by its id: the architecture and training that it shares its mistakes with.
 
     Args:
         model: `mini:NAME`, a folder or a Hub id.
         folder: what relative model folders are relative to.
+        download: whether the Hub may be asked for its config; by its name else, where it isn't at hand.
 
     >>> family("mini:clip"), family("mini:reader"), family("truth")
     ('clip', 'attribute reader', 'truth')
@@ -66,15 +67,16 @@ def family(model: str, folder: Path | None = None) -> str:
         return TRUTH
     if model == "mini:reader":
         return "attribute reader"
-    return _family(models.located(ModelSpec(id=model), folder), model)
+    return _family(models.located(ModelSpec(id=model), folder), model, download)
 
 
 @cache
-def _family(place: str, model: str) -> str:
+def _family(place: str, model: str, download: bool) -> str:
     from transformers import AutoConfig
 
     try:
-        return kin(AutoConfig.from_pretrained(place, trust_remote_code=False).model_type)
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=not download)
+        return kin(config.model_type)
     except (OSError, ValueError, KeyError):
         return kin(model.rpartition("/")[2])  # not at hand: by its name
 
@@ -112,11 +114,11 @@ def refuse_dependent_judge(recipe: DistillRecipe, lineage: Lineage) -> str:
     taught = [
         recipe.models[name].id or str(recipe.models[name].model) for name, _ in models_of(recipe.student).values()
     ]
-    for model, deed in (
-        *((m, "taught the student") for m in taught),
-        *((m, "filtered the dataset") for m in lineage.filters),
+    for model, deed, here in (
+        *((m, "taught the student", True) for m in taught),
+        *((m, "filtered the dataset", False) for m in lineage.filters),
     ):
-        if family(model, recipe.folder) == own:
+        if family(model, recipe.folder, download=here) == own:
             raise RequestError(
                 f"the judge {judge!r} is of the family {own!r}, and so is {model!r}, which {deed}",
                 expected="a judge of another family",

@@ -122,6 +122,20 @@ def test_the_full_size_editor_recipe_leaves_a_stock_pipeline(edited):
     assert (folder / "edits.png").is_file()
 
 
+def test_lora_of_the_editor_shows_it_the_source_and_is_merged(place, tmp_path):
+    """The painter's own weights are the oracle of what is frozen; the source's channels begin at zero."""
+    out = editor(place, tmp_path, 'train.adapter={ kind = "lora", rank = 2, targets = ["to_v"] }').out
+    before, after = (
+        diffusers.UNet2DConditionModel.from_pretrained(f).state_dict()
+        for f in (place / "painter/unet", out / "student/unet")
+    )
+    assert after.keys() == before.keys()
+    assert bool(after["conv_in.weight"][:, 4:].any())
+    changed = {name for name in before if not torch.equal(before[name].half(), after[name].half())}
+    assert {name for name in changed if "to_v" not in name} == {"conv_in.weight", "conv_in.bias"}
+    assert any("to_v" in name for name in changed)
+
+
 def test_the_full_size_fast_recipe_leaves_a_small_stock_pipeline(place, hurried):
     folder, report = hurried.out / "student", hurried.report
     unet = diffusers.UNet2DConditionModel.from_pretrained(folder / "unet")

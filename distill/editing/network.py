@@ -135,11 +135,14 @@ class EditingNetwork(nn.Module):
         unet: reads (B, C + C', H, W), noisy latents and source.
         text: text encoder; None where states come from a cache.
         parts: of the pipeline, not trained and no children of this module.
+        new_layers: names of layers that have channels of zeros.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, text: CLIPTextModel | None, parts: Parts) -> None:
+    def __init__(
+        self, unet: UNet2DConditionModel, text: CLIPTextModel | None, parts: Parts, new_layers: Sequence[str] = ()
+    ) -> None:
         super().__init__()
-        self.unet, self.text, self.parts = unet, text, parts
+        self.unet, self.text, self.parts, self.new_layers = unet, text, parts, tuple(new_layers)
 
     def forward(
         self,

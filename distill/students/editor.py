@@ -113,7 +113,7 @@ class Editor(EditingStudent):
         work.memo["tokenizer"] = parts.tokenizer
         unet.requires_grad_(True)
         parts.text.requires_grad_(self.train_text)
-        return network.EditingNetwork(unet, parts.text, parts)
+        return network.EditingNetwork(unet, parts.text, parts, ["unet.conv_in"])
 
     def begin(self, model: nn.Module, phase: str, work: Work) -> None:
         """All of the U-Net is trained; the text encoder as the settings say."""

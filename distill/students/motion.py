@@ -44,6 +44,7 @@ class Motion(Student):
 
     name: ClassVar = "motion"
     version: ClassVar = 1
+    adapters: ClassVar = ()
     formats: ClassVar = ("safetensors", "onnx-fp32", "onnx-fp16", "onnx-int8", "executorch", "litert")
     library: ClassVar = "limbeck"
     task: ClassVar = "video-to-video"
