@@ -45,7 +45,7 @@ def card(work: Work, report: dict[str, Any], folder: Path) -> str:
             title=recipe.distill.title or recipe.distill.name,
             models=named,
             licenses={setting: _license(setting, work) for setting in named},
-            teacher_id=named.get(TEACHER, ""),
+            teacher_id=named.get(TEACHER, "") if ARMS[recipe.arm].taught else "",
             parts=[model for setting, model in named.items() if setting != TEACHER],
             about=(type(work.student).__doc__ or "").strip().partition("\n")[0],
             parameters=files["safetensors"].get("parameters"),
