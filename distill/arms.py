@@ -5,7 +5,7 @@
     gain        S_C - S_A
     gap closed  (S_C - S_A) / (T - S_A), stated only where the teacher's lead T - S_A is itself beyond chance
 
-S_C is the arm that is given out. Under `DESCRIPTIVE_BELOW` seeds nothing is tested: no share of a gap, no verdict.
+S_C is the arm that is given out. Under `DESCRIPTIVE_BELOW` seeds nothing is concluded, nor a share of a gap stated.
 
 Intervals are 95% percentile intervals of a bootstrap that resamples seeds (paired over arms) and, where a metric is a
 mean over rows, test rows too, group by group (the same ones for every arm and the teacher).
@@ -74,8 +74,11 @@ def compare(
         arms = {name: [by_arm[name][n] for n in seeds] for name in by_arm}
         if all(metric.name in t.scores.values for each in arms.values() for t in each):
             each = _by_metric(metric, arms, teacher, arm, np.random.default_rng(seed))
-            if found["descriptive"]:
-                each = {name: value for name, value in each.items() if name not in ("gap_closed", "verdict")}
+            if found["descriptive"] and "verdict" in each:
+                each["verdict"] = (
+                    f"Descriptive: {len(seeds)} {'seed is' if len(seeds) == 1 else 'seeds are'} too few to conclude anything."
+                )
+                each.pop("gap_closed", None)
             found["metrics"][metric.name] = each
     return found
 

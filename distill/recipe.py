@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,8 @@ class TrainTable(BaseModel):
         lr: peak learning rate of AdamW.
         warmup: steps of linear warm-up.
         schedule: of the rate after it.
+        restarts: steps at which the schedule begins again (warm restarts, Loshchilov & Hutter 2017).
+        restart_lr: peak of those further rounds; by default that of the first.
         weight_decay: of matrices; vectors and scalars get none.
         betas: of AdamW.
         clip_norm: largest norm of a gradient.
@@ -159,6 +162,8 @@ class TrainTable(BaseModel):
     lr: Annotated[float, Gt(0), Le(100)] = 1e-3
     warmup: Annotated[int, Ge(0)] = 100
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    restarts: tuple[Annotated[int, Gt(0)], ...] | None = None
+    restart_lr: Annotated[float, Gt(0), Le(100)] | None = None
     weight_decay: Annotated[float, Ge(0)] = 0.05
     betas: tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]] = (0.9, 0.98)
     clip_norm: Annotated[float, Gt(0)] = 1.0
@@ -171,6 +176,16 @@ class TrainTable(BaseModel):
     adapter: AdapterTable | None = None
     workers: Annotated[int, Ge(0)] = 0
     phases: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _in_order(self) -> TrainTable:
+        rounds = (self.warmup, *(self.restarts or ()))
+        if self.restarts and any(a >= b for a, b in itertools.pairwise((*rounds, self.steps))):
+            raise ValueError(
+                f"restarts are {list(self.restarts)}; expected rising steps between warmup = {self.warmup} and"
+                f" steps = {self.steps}"
+            )
+        return self
 
     def phase(self, name: str) -> TrainTable:
         """The settings of a phase."""

@@ -13,6 +13,7 @@ rows differ in how many tokens or labels they have. Gradients are summed over pr
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -147,13 +148,19 @@ def rate(step: int, settings: TrainTable) -> float:
     >>> table = TrainTable(steps=100, warmup=10, lr=1.0, schedule="linear")
     >>> rate(0, table), rate(9, table), rate(55, table), rate(99, table) > 0
     (0.1, 1.0, 0.5, True)
+    >>> again = TrainTable(steps=100, warmup=0, lr=1.0, schedule="linear", restarts=[60], restart_lr=0.2)
+    >>> rate(30, again), rate(60, again), rate(80, again)
+    (0.5, 0.2, 0.1)
     """
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
-    passed = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    bounds = [settings.warmup, *(settings.restarts or ()), settings.steps]
+    start, end = next(pair for pair in itertools.pairwise(bounds) if step < pair[1] or pair[1] == settings.steps)
+    peak = settings.lr if start == settings.warmup else settings.restart_lr or settings.lr
+    passed = (step - start) / max(1, end - start)
     if settings.schedule == "linear":
-        return settings.lr * (1 - passed)
-    return settings.lr * (0.5 * (1 + math.cos(math.pi * passed)) if settings.schedule == "cosine" else 1.0)
+        return peak * (1 - passed)
+    return peak * (0.5 * (1 + math.cos(math.pi * passed)) if settings.schedule == "cosine" else 1.0)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, paces: Mapping[str, float]) -> list[dict[str, Any]]:

@@ -135,6 +135,13 @@ def test_a_phase_differs_in_what_it_says_alone():
     assert (table.phase("other").steps, table.phase("other").lr) == (100, 0.5)
 
 
+@pytest.mark.parametrize("restarts", [[100], [50, 50], [10], [200]])
+def test_restarts_lie_between_warmup_and_the_end(restarts):
+    with pytest.raises(ValueError, match="expected rising steps between warmup = 10 and steps = 100"):
+        TrainTable(steps=100, warmup=10, restarts=restarts)
+    assert TrainTable(steps=100, warmup=10, restarts=[11, 99]).restarts == (11, 99)
+
+
 def test_what_weights_do_not_depend_on_trains_nothing_anew():
     """By hand: names, licences, models of others, what the card shows, how a step is cut; and what does count."""
 
