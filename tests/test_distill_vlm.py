@@ -255,7 +255,10 @@ def test_rows_of_a_picture_follow_each_other_and_each_comes_once(home, tmp_path)
 
 def test_describing_comes_between_and_repeated_rows_come_so_often(home, tmp_path):
     """Oracle: names of what has gradients; counts of rows in a whole walk."""
-    sets = ["student.describe=true", "student.align_on=['existence']", "student.repeat={ setting = 3, attribute = 0 }"]
+    sets = [
+        "student.describe=true", "student.align_on=['existence']", "student.repeat={ setting = 3, attribute = 0 }",
+        "student.repeat_answers={ yes_no = 2 }",
+    ]  # fmt: skip
     work = work_of(home, tmp_path / "out", *sets, arm="labels")
     assert work.student.phases == ("align", "describe", "tune")
     model = work.student.build(work)
@@ -263,11 +266,16 @@ def test_describing_comes_between_and_repeated_rows_come_so_often(home, tmp_path
     learning = {n.split(".")[1] for n, p in model.named_parameters() if p.requires_grad}
     assert learning == {"multi_modal_projector", "language_model"}
     found = batches.pools(work.dataset, work.recipe, 0)
-    types = {p: work.dataset.row(p)["question_type"] for p in found.labelled.tolist()}
-    for phase, times, usual in (("describe", {"existence": 1}, 0), ("tune", {"setting": 3, "attribute": 0}, 1)):
-        expected = +Counter({p: times.get(kind, usual) for p, kind in types.items()})
-        rows = batches.Batches(work, ARMS["labels"], found, phase, expected.total(), None)
-        assert Counter(position for position, _ in rows.positions(0)) == expected
+    rows = {p: work.dataset.row(p) for p in found.labelled.tolist()}
+    assert {row["answer_type"] for row in rows.values()} > {"yes_no"}
+    for phase, times, usual, twice in (
+        ("describe", {"existence": 1}, 0, ""), ("tune", {"setting": 3, "attribute": 0}, 1, "yes_no"),
+    ):  # fmt: skip
+        expected = +Counter(
+            {p: times.get(r["question_type"], usual) * (1 + (r["answer_type"] == twice)) for p, r in rows.items()}
+        )
+        walk = batches.Batches(work, ARMS["labels"], found, phase, expected.total(), None)
+        assert Counter(position for position, _ in walk.positions(0)) == expected
 
 
 def test_a_tower_that_is_tuned_learns_as_far_as_it_is_seen(home, tmp_path):

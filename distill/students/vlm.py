@@ -51,7 +51,7 @@ class VLM(Student):
     reads_if_there: ClassVar = columns(
         "template", "answer_type", "answer_value", "options", "scenes", "boxes", "pair_id"
     )
-    dealt_by: ClassVar = ("images", "question_type")
+    dealt_by: ClassVar = ("images", "question_type", "answer_type")
     vision: Annotated[str, ModelRole("score")] = "vision"
     """CLIP or SigLIP, whose vision tower sees."""
     language: Annotated[str, ModelRole("chat")] = "language"
@@ -66,6 +66,8 @@ class VLM(Student):
     """Whether projector, language model and, with `tune_vision`, tower learn from those rows alone before they are tuned."""
     repeat: dict[str, Annotated[int, Ge(0)]] = Field(default_factory=dict)
     """How often rows of a question type come in each walk through the rows while tuning; once where it isn't said."""
+    repeat_answers: dict[str, Annotated[int, Ge(0)]] | None = None
+    """The same by answer type (`choice`, `yes_no`, ...); where both are said, their product."""
     vision_layers: tuple[Annotated[int, Ge(-64)], ...] = (-2,)
     """Layers of the tower that are seen, from its end."""
     class_token: bool = False
@@ -191,11 +193,13 @@ class VLM(Student):
         return {"model.vision_tower.": self.tune_vision} if self.tune_vision else {}
 
     def takes(self, row: dict[str, Any], phase: str) -> int:
-        """Rows with few enough pictures, as often as `repeat` says; before tuning, those of `align_on` that have one."""
+        """Rows with few enough pictures, as often as the settings say; before tuning, those of `align_on` that have one."""
         shown = len(row["images"] or ())
         if phase != "tune":
             return 0 < shown <= self.max_pictures and (not self.align_on or row["question_type"] in self.align_on)
-        return self.repeat.get(row["question_type"], 1) if shown <= self.max_pictures else 0
+        if shown > self.max_pictures:
+            return 0
+        return self.repeat.get(row["question_type"], 1) * (self.repeat_answers or {}).get(row.get("answer_type"), 1)
 
     def exchangeable(self, row: dict[str, Any]) -> Hashable:
         """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
