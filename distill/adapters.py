@@ -12,6 +12,7 @@ function of the same weights, in a folder that any pipeline loads.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,13 +51,11 @@ def adapted(model: nn.Module, table: AdapterTable | None, seed: int = 0) -> nn.M
     config = _lora(model, table) if table.kind == "lora" else _prompt(model)
     if config is None:
         return model
+    hushed = quiet() if table.kind == "prompt" else nullcontext()  # of embeddings that are tied: here they stay it
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), hushed:
             torch.manual_seed(seed)
-            if table.kind == "lora":
-                return peft.get_peft_model(model, config)
-            with quiet():  # of embeddings that are tied: here they stay it
-                return peft.get_peft_model(model, config)
+            return peft.get_peft_model(model, config)
     except (ValueError, AttributeError, KeyError) as error:
         where = "train.adapter.targets" if table.kind == "lora" else "train.adapter.kind"
         raise RequestError(f"peft can't adapt {type(model).__name__}: {error}", where=where) from error

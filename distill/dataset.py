@@ -351,7 +351,7 @@ def _of_build(build: Build, until: str | None = None) -> Lineage:
     made, filters = dict(below.models), list(below.filters)
     for table in recipe.stages:
         for name, _ in models_of(table.stage).values():
-            model = recipe.models[name].id or str(recipe.models[name].model)
+            model = recipe.models[name].called
             made[model] = (*made.get(model, ()), table.id)
             filters += [model] if table.is_filter else []
         if table.id == until:

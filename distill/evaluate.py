@@ -107,13 +107,11 @@ def refuse_dependent_judge(recipe: DistillRecipe, lineage: Lineage) -> str:
 
     judge = recipe.evaluate.judge
     if judge in recipe.models:
-        judge = recipe.models[judge].id or str(recipe.models[judge].model)
+        judge = recipe.models[judge].called
     own = family(judge, recipe.folder)
     if own == TRUTH:
         return own
-    taught = [
-        recipe.models[name].id or str(recipe.models[name].model) for name, _ in models_of(recipe.student).values()
-    ]
+    taught = [recipe.models[name].called for name, _ in models_of(recipe.student).values()]
     for model, deed, here in (
         *((m, "taught the student", True) for m in taught),
         *((m, "filtered the dataset", False) for m in lineage.filters),

@@ -88,7 +88,7 @@ def _front(work: Work) -> str:
 def _models(work: Work) -> dict[str, str]:
     """The models that a student uses, by setting; a teacher that is no model of the recipe, by its own name."""
     student, specs = work.student, work.recipe.models
-    found = {s: specs[name].id or str(specs[name].model) for s, (name, _) in models_of(student).items()}
+    found = {s: specs[name].called for s, (name, _) in models_of(student).items()}
     heard = any(term.signal != "label" for term in student.terms.values())
     if heard and work.cache is not None and TEACHER not in found:
         found = {TEACHER: str(getattr(student, TEACHER, None) or work.cache.name), **found}

@@ -284,12 +284,10 @@ class _Run:
         groups = parameter_groups(self.plain, settings.weight_decay, lesson.paces)
         fused = self.acc.device.type == "cuda"
         optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=fused)
-        if self.acc.num_processes == 1:
-            self.model, self.optimiser = self.acc.prepare(self.plain, optimiser)
-        else:
-            # Mixed precision alone: DistributedDataParallel expects of each process a gradient of every parameter.
-            self.model = self.acc.prepare_model(self.plain, evaluation_mode=True)
-            self.optimiser = self.acc.prepare(optimiser)
+        # Mixed precision alone: DistributedDataParallel expects of each process a gradient of every parameter.
+        self.model = self.acc.prepare_model(self.plain, evaluation_mode=True)
+        self.optimiser = self.acc.prepare(optimiser)
+        if self.acc.num_processes > 1:
             for parameter in self.trained:
                 distributed.broadcast(parameter.data, 0)
         self.average = Average(self.plain, settings.ema) if settings.ema else None

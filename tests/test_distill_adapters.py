@@ -8,19 +8,16 @@ import numpy as np
 import pytest
 import torch
 from tiny_scorers import tiny_clip
-from tiny_vlm import TEMPLATE, WORDS, small_questions, tiny_llama, word_tokenizer
-from transformers import AutoProcessor, CLIPVisionModelWithProjection, LlamaForCausalLM, LlavaForConditionalGeneration
+from tiny_vlm import TEMPLATE, WORDS, small_questions, stock_inputs, student_recipe, tiny_llama, word_tokenizer, work_of
+from transformers import CLIPVisionModelWithProjection, LlamaForCausalLM, LlavaForConditionalGeneration
 
-from distill import batches, distilling, losses, trainer
+from distill import batches, losses, trainer
 from distill import recipe as recipes
 from distill.adapters import adapted, merged, paced
-from distill.arm_names import ARMS
 from distill.checkpoints import trained_state
 from distill.distilling import distill
 from distill.evaluating import evaluate_student
-from distill.progress import Watcher
 from distill.recipe import AdapterTable
-from distill.student import terms_for
 from distill.testing import check_student, model_state
 from distill.vlm import asking, joined
 from distill.vlm.top_tokens import LOGPROBS, TAIL, TOP, TopTokens
@@ -35,39 +32,6 @@ SOFT = 4
 PROMPT = AdapterTable(kind="prompt", tokens=SOFT)
 TUNED = f'train.adapter={{ kind = "prompt", tokens = {SOFT} }}'
 LORA = 'train.adapter={ kind = "lora", rank = 2 }'
-RECIPE = """
-[distill]
-name = "tiny"
-license = "cc0-1.0"
-
-[source]
-build = "questions/out"
-
-[models]
-vision = "clip"
-language = "llama"
-
-[student]
-use = "vlm"
-align_on = ["existence"]
-answer_tokens = 4
-closed_tokens = 4
-
-[train]
-steps = 3
-batch_size = 6
-warmup = 1
-lr = 0.05
-evaluate_every = 3
-checkpoint_every = 1
-
-[evaluate]
-dev_rows = 6
-test_rows = 9
-
-[arms]
-seeds = 1
-"""
 ENCODER = [
     "source.storybook.rows=60", "budget.labelled=10", "budget.unlabelled=10", "evaluate.test_rows=6",
     "evaluate.dev_rows=6", "train.steps=2", "views.count=1", "student.hidden_size=16",
@@ -84,7 +48,7 @@ def home(tmp_path_factory) -> Path:
     tiny_llama(folder / "spare", rows=800, tied=False)  # of 771 tokens and the soft ones: the rest is padding
     tiny_llama(folder / "other", seed=1)
     small_questions(folder / "questions")
-    (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "recipe.toml").write_text(student_recipe(steps=3, test_rows=9, lr=0.05))
     sight = joined.Sight(str(folder / "clip"))
     words = joined.words_of(str(folder / "other"), sight)
     with torch.random.fork_rng():
@@ -99,13 +63,6 @@ def tuned(home):
     return distill(home / "recipe.toml", home / "tuned", sets=[TUNED], device="cpu")
 
 
-def work_of(home, out, *sets):
-    recipe = recipes.load(home / "recipe.toml", sets=sets)
-    distilling._claim(recipe, out)
-    work = distilling._taught(distilling._work(recipe, out, "cpu", Watcher()), range(1), Watcher())
-    return work.with_(terms=terms_for(recipe.student, ARMS[recipe.arm].signals, {}))
-
-
 def adapted_model(work, table, phase="tune", spread=0.3):
     """An adapted model in evaluation mode, its adapters' weights moved away from where they begin."""
     torch.manual_seed(0)
@@ -117,22 +74,6 @@ def adapted_model(work, table, phase="tune", spread=0.3):
             if parameter.requires_grad:
                 parameter.add_(spread * torch.randn_like(parameter))
     return model
-
-
-def stock_inputs(folder, row):
-    """A row's question through the saved processor alone."""
-    question = asking.question(row)
-    pictures = iter([decode(image) for image in question.images])
-
-    def part(p):
-        return (
-            {"type": "image", "image": next(pictures)} if p["type"] == "image" else {"type": "text", "text": p["text"]}
-        )
-
-    typed = [{"role": m["role"], "content": [part(p) for p in m["content"]]} for m in question.messages]
-    return AutoProcessor.from_pretrained(folder).apply_chat_template(
-        typed, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-    )
 
 
 # --- prompt tuning

@@ -13,7 +13,7 @@ import pytest
 import torch
 from small_build import small_build
 from tiny_scorers import tiny_clip, tiny_siglip
-from tiny_vlm import small_questions, tiny_llama, tiny_smolvlm, word_tokenizer
+from tiny_vlm import small_questions, stock_inputs, student_recipe, tiny_llama, tiny_smolvlm, word_tokenizer, work_of
 from transformers import (
     AutoProcessor,
     CLIPVisionModel,
@@ -28,7 +28,7 @@ from distill.arm_names import ARMS
 from distill.arms import compare
 from distill.distilling import distill
 from distill.progress import Watcher
-from distill.student import Item, Scores, terms_for
+from distill.student import Item, Scores
 from distill.testing import check_student
 from distill.views import View
 from distill.vlm import asking, joined, verdicts
@@ -42,38 +42,6 @@ from limbeck.pictures import decode
 from limbeck.turns import assistant, user
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = """
-[distill]
-name = "tiny"
-license = "cc0-1.0"
-
-[source]
-build = "questions/out"
-
-[models]
-vision = "clip"
-language = "llama"
-
-[student]
-use = "vlm"
-align_on = ["existence"]
-answer_tokens = 4
-closed_tokens = 4
-
-[train]
-steps = 2
-batch_size = 6
-warmup = 1
-evaluate_every = 2
-checkpoint_every = 1
-
-[evaluate]
-dev_rows = 6
-test_rows = 12
-
-[arms]
-seeds = 1
-"""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +51,7 @@ def home(tmp_path_factory) -> Path:
     tiny_clip(folder / "clip")
     tiny_llama(folder / "llama", rows=800)  # 771 tokens with <image>: the rest is padding
     small_questions(folder / "questions")
-    (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "recipe.toml").write_text(student_recipe(steps=2, test_rows=12))
     return folder
 
 
@@ -93,13 +61,6 @@ def student(home):
     result = distill(home / "recipe.toml", home / "first", device="cpu")
     recipe = recipes.load(home / "recipe.toml")
     return result, distilling._work(recipe, home / "first", "cpu", Watcher())
-
-
-def work_of(home, out, *sets, arm="both"):
-    recipe = recipes.load(home / "recipe.toml", sets=sets)
-    distilling._claim(recipe, out)
-    work = distilling._taught(distilling._work(recipe, out, "cpu", Watcher()), range(1), Watcher())
-    return work.with_(terms=terms_for(recipe.student, ARMS[arm].signals, {}))
 
 
 def test_the_contract_of_students(home, tmp_path):
@@ -114,25 +75,8 @@ def test_what_is_saved_loads_by_from_pretrained_and_says_the_same(student, tmp_p
     model = work.student.build(work).eval()
     work.student.save(model, tmp_path, work)
     loaded = LlavaForConditionalGeneration.from_pretrained(tmp_path).eval()
-    processor = AutoProcessor.from_pretrained(tmp_path)
     row = next(work.dataset.row(p) for p in range(len(work.dataset)) if len(work.dataset.row(p)["images"]) == 2)
-    question = asking.question(row)
-    pictures = iter([decode(image) for image in question.images])
-    typed = [
-        {
-            "role": m["role"],
-            "content": [
-                {"type": "image", "image": next(pictures)}
-                if p["type"] == "image"
-                else {"type": "text", "text": p["text"]}
-                for p in m["content"]
-            ],
-        }
-        for m in question.messages
-    ]
-    inputs = processor.apply_chat_template(
-        typed, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-    )
+    question, inputs = asking.question(row), stock_inputs(tmp_path, row)
     words = work.student._words(work)
     assert inputs["input_ids"][0].tolist() == words.prompt(question.messages)
     pixels = work.student._pixels(work)([decode(image) for image in question.images])["pixel_values"]

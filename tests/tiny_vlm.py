@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoProcessor,
     AutoTokenizer,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -19,7 +20,14 @@ from transformers import (
 )
 
 import limbeck
+from distill import distilling
+from distill import recipe as recipes
+from distill.arm_names import ARMS
+from distill.progress import Watcher
+from distill.student import terms_for
+from distill.vlm import asking
 from limbeck.models import MINIATURES
+from limbeck.pictures import decode
 
 WORDS = ("<pad>", "<end>", "<user>", "<bot>", "is", "it", "red", "why", "yes", "no", "so", "?")
 TEMPLATE = (
@@ -130,3 +138,64 @@ def small_questions(folder: Path, *, name: str = "small", rows: int = 40, seed: 
     recipe = folder / "recipe.toml"
     recipe.write_text(RECIPE.format(name=name, rows=rows, seed=seed, pictures=json.dumps(pictures)))
     return limbeck.build(recipe, folder / "out").path
+
+
+def student_recipe(*, steps: int, test_rows: int, lr: float = 1e-3) -> str:
+    """A student of `clip` and `llama` on the build `questions/out`, all beside it; each phase takes so many steps."""
+    return f"""
+[distill]
+name = "tiny"
+license = "cc0-1.0"
+
+[source]
+build = "questions/out"
+
+[models]
+vision = "clip"
+language = "llama"
+
+[student]
+use = "vlm"
+align_on = ["existence"]
+answer_tokens = 4
+closed_tokens = 4
+
+[train]
+steps = {steps}
+batch_size = 6
+warmup = 1
+lr = {lr}
+evaluate_every = {steps}
+checkpoint_every = 1
+
+[evaluate]
+dev_rows = 6
+test_rows = {test_rows}
+
+[arms]
+seeds = 1
+"""
+
+
+def work_of(home, out, *sets, arm="both"):
+    """Rows, the teacher's answers and loss terms of `home/recipe.toml`, ready to train."""
+    recipe = recipes.load(home / "recipe.toml", sets=sets)
+    distilling._claim(recipe, out)
+    work = distilling._taught(distilling._work(recipe, out, "cpu", Watcher()), range(1), Watcher())
+    return work.with_(terms=terms_for(recipe.student, ARMS[arm].signals, {}))
+
+
+def stock_inputs(folder, row):
+    """A row's question through the saved processor alone."""
+    question = asking.question(row)
+    pictures = iter([decode(image) for image in question.images])
+
+    def part(p):
+        return (
+            {"type": "image", "image": next(pictures)} if p["type"] == "image" else {"type": "text", "text": p["text"]}
+        )
+
+    typed = [{"role": m["role"], "content": [part(p) for p in m["content"]]} for m in question.messages]
+    return AutoProcessor.from_pretrained(folder).apply_chat_template(
+        typed, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )

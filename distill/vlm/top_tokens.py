@@ -28,7 +28,7 @@ from distill.teacher import Teacher, fingerprint, ragged
 from distill.views import View
 from distill.vlm import asking
 from distill.vlm.vocabulary import Shared
-from distill.vlm.words import Words, soft_ids
+from distill.vlm.words import Words, sayable
 from limbeck import models
 from limbeck.errors import ModelNotFound
 from limbeck.models.spec import ModelSpec
@@ -146,7 +146,7 @@ class TopTokens(Teacher):
                 top_k=None,
                 max_new_tokens=self._longest,
                 pad_token_id=self._pad,
-                suppress_tokens=asking.rows_of_padding(self._model, self._sayable),
+                suppress_tokens=asking.rows_of_padding(self._model, sayable(self._processor.tokenizer)),
             )[:, inputs["input_ids"].shape[1] :].tolist()
         answers = [self._cut(tokens) for tokens in said]
         return self._read(inputs, answers)
@@ -209,11 +209,6 @@ class TopTokens(Teacher):
         )
         device, dtype = self._model.device, self._model.dtype
         return {k: v.to(device, dtype) if v.is_floating_point() else v.to(device) for k, v in found.items()}
-
-    @property
-    def _sayable(self) -> int:
-        tokenizer = self._processor.tokenizer
-        return len(tokenizer) - len(soft_ids(tokenizer))
 
     @property
     def _pad(self) -> int:

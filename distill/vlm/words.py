@@ -55,6 +55,11 @@ def soft_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [added[name] for name in map(SOFT.format, range(len(added))) if name in added]
 
 
+def sayable(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens can be said: all but the soft ones, which come last."""
+    return len(tokenizer) - len(soft_ids(tokenizer))
+
+
 def begun(template: str, text: str) -> str:
     """A chat template that writes a text first, behind a begin-of-text token where it begins with one.
 
@@ -150,7 +155,7 @@ class Words:
 
     def __len__(self) -> int:
         """Tokens that can be said; a model may have more rows than that, of soft tokens and of padding."""
-        return len(self.tokenizer) - len(self.soft_ids)
+        return sayable(self.tokenizer)
 
     def encode(self, messages: Sequence[Message]) -> Encoded:
         """A whole conversation that ends with an answer.

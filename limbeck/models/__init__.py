@@ -47,7 +47,7 @@ def load(spec: ModelSpec, role: Role, folder: Path | None = None, *, name: str =
         UnsafeWeights: it has pickled weights only.
         MissingExtra: the backend's library isn't installed.
     """
-    where = f"models.{name}" if name else f"model {spec.id or spec.model}"
+    where = f"models.{name}" if name else f"model {spec.called}"
     if wrong := unfit(spec, role, folder):
         raise ModelNotFound(wrong, where=where)
     try:

@@ -109,6 +109,11 @@ class ModelSpec(BaseModel):
         """Whether its answers come from a server, and may cost money."""
         return self.base_url is not None
 
+    @property
+    def called(self) -> str:
+        """Its id, or the name that its endpoint knows it by."""
+        return self.id or str(self.model)
+
     def identity(self) -> dict[str, Any]:
         """The settings that change what the model answers, without those left at their default.
 
