@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from limbeck.models.spec import ModelSpec
 
 
+def multiplies_bf16() -> bool:
+    """Whether this CPU multiplies matrices in bfloat16 itself; others take thirty times as long as for float32."""
+    import torch
+
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 @dataclass(frozen=True)
 class Work:
     """The surroundings of one training or evaluation.
@@ -61,6 +68,11 @@ class Work:
                 spec, role = self.recipe.models[name], self.student.judge_role
                 self.memo["judge", name] = models.load(spec, role, self.recipe.folder, name=name)
         return self.memo["judge", name]
+
+    def precision(self, phase: str) -> str:
+        """That of a phase on this device: bfloat16 becomes `no` on a CPU without it, where it is slower than float32."""
+        wanted = self.recipe.train.phase(phase).precision
+        return "no" if wanted == "bf16" and self.device == "cpu" and not multiplies_bf16() else wanted
 
     def with_(self, **changes: Any) -> Work:
         """The same with something else in it; `memo` stays shared."""

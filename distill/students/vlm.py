@@ -185,8 +185,8 @@ class VLM(Student):
         model.phase = phase
         tuned = ("projector", "language", *(("vision",) if self.tune_vision else ()))
         joined.trained(model, ("projector",) if phase == "align" else tuned)
-        if work.device == "cpu":  # the fused kernel's backward pass in bfloat16 takes longer there than all else
-            model.set_attn_implementation("eager")
+        if work.device == "cpu" and work.precision(phase) == "bf16":
+            model.set_attn_implementation("eager")  # the fused kernel's backward pass takes longer there than all else
 
     def paces(self, phase: str) -> dict[str, float]:
         """The tower's."""
