@@ -17,10 +17,11 @@ from distill import batches
 from distill.arm_names import ARMS
 from distill.distilling import distill
 from distill.motion import figures, measures, methods, plaids
+from distill.motion.examples import recorded
 from distill.motion.pairs import moved_frame, pair_of, rendered_pair, still_pixels
 from distill.recipe import load
 from distill.student import terms_for
-from distill.students.motion import MOST_PARAMETERS, Motion, _recorded
+from distill.students.motion import MOST_PARAMETERS, Motion
 from distill.testing import check_student
 from limbeck.errors import LimbeckError, ModelNotFound, RequestError
 from limbeck.motion.clip import make_clip
@@ -231,11 +232,11 @@ def test_noise_drawn_anew_has_the_sensors_variance():
     """Oracle: shot * v + read^2, and what 8 dithered bits add: f (1 - f) of a step squared."""
     spec = spec_of_seed().model_copy(update={"sensor": Sensor(shot=2e-3, read=2e-2)})
     light = np.full((2, 3, 64, 64), 0.4, np.float32)
-    found = _recorded(light, spec, np.random.default_rng(0))
+    found = recorded(light, spec, np.random.default_rng(0))
     assert found.mean() == pytest.approx(0.4, abs=1e-3)
     assert found.var() == pytest.approx(2e-3 * 0.4 + 4e-4, rel=0.05)
     quiet = spec.model_copy(update={"sensor": Sensor(dither=False)})
-    assert np.allclose(_recorded(light, quiet, np.random.default_rng(0)), round(0.4 * 255) / 255)
+    assert np.allclose(recorded(light, quiet, np.random.default_rng(0)), round(0.4 * 255) / 255)
 
 
 # --- the student
@@ -452,6 +453,27 @@ def test_painted_batches_show_the_clips(built, tmp_path):
         which = row["gain_total"].index(pytest.approx(float(batch["gain"][n]), rel=1e-5))
         assert np.abs(batch["first"][n].numpy() * 255 - pair.recorded[0]).max() <= 1
         assert np.abs(batch["target"][n].numpy() - pair.magnified[which] / 65535).max() < 2e-3
+
+
+def test_too_many_clips_for_a_bank_are_told_after_the_first_few(built, tmp_path, monkeypatch):
+    """Oracle: the size of the bank that the same clips do fit."""
+    from distill.distilling import _work
+    from distill.motion import painter
+    from distill.progress import Watcher
+    from limbeck.motion import batch, render
+
+    work = _work(load(student_recipe(built, student='paint = "device"')), tmp_path / "out", "cpu", Watcher())
+    fits = painter.Painter(work.dataset, "cpu")
+    fits.prepare(range(3))
+    held, made = len(fits._bank.atlas), []
+    monkeypatch.setattr(batch, "MOST_TEXELS", held + 1)
+    monkeypatch.setattr(painter, "_LOOKS_AT", 3)
+    painter.Painter(work.dataset, "cpu").prepare(range(3))
+    build_scene = render.build_scene
+    monkeypatch.setattr(render, "build_scene", lambda spec: made.append(spec) or build_scene(spec))
+    with pytest.raises(RequestError, match="the layers of 8 clips take 0 GB; expected at most 3 such clips"):
+        painter.Painter(work.dataset, "cpu").prepare(range(8))
+    assert len(made) == 3
 
 
 def test_painted_rows_are_the_same_however_a_batch_is_cut(built, tmp_path):

@@ -14,6 +14,9 @@ from limbeck.errors import RequestError
 if TYPE_CHECKING:
     from distill.dataset import Dataset
 
+_LOOKS_AT = 32
+"""Clips from whose size that of all is told."""
+
 
 class Painter:
     """A bank of the training clips' layers.
@@ -31,17 +34,18 @@ class Painter:
         """Makes the layers of these clips, if they aren't those that are there.
 
         Raises:
-            RequestError: a clip has more than two frames, or can't be rendered.
+            RequestError: a clip has more than two frames, or can't be rendered, or as many as these don't fit a bank,
+                which is known after the first few.
         """
         wanted = {int(position): n for n, position in enumerate(positions)}
         if wanted == self.at:
             return
         import torch
 
-        from limbeck.motion.batch import Bank
+        from limbeck.motion import batch
         from limbeck.motion.render import build_scene
 
-        scenes = []
+        scenes, size = [], 0
         for position in wanted:
             row = self._dataset.row(position)
             spec = spec_of(row)
@@ -55,7 +59,15 @@ class Painter:
                     scenes.append(build_scene(spec))
             except ValueError as error:
                 raise RequestError(f"row {row['id']}: {error}", where="student.paint") from error
-        self._bank, self.at = Bank.of(scenes, self._device), wanted
+            size += batch.texels(scenes[-1])
+            if len(scenes) in (_LOOKS_AT, len(wanted)) and size * len(wanted) >= batch.MOST_TEXELS * len(scenes):
+                raise RequestError(
+                    f"the layers of {len(wanted):,} clips take {16 * size / len(scenes) * len(wanted) / 1e9:,.0f} GB",
+                    expected=f"at most {batch.MOST_TEXELS * len(scenes) // size:,} such clips in a bank of {16 * batch.MOST_TEXELS / 1e9:,.0f} GB",
+                    where="student.paint",
+                    remedy="set budget.labelled to fewer, or use paint = 'stored'",
+                )
+        self._bank, self.at = batch.Bank.of(scenes, self._device), wanted
 
     def paint(self, clips: Sequence[int], seeds: Sequence[int], crop_px: int = 0) -> dict[str, Any]:
         """A batch as `Motion.batch` has it, on the device. A row depends on its own clip and seed alone.

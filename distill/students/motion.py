@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Gt, MinLen
 from numpy.typing import NDArray
 
-from distill.motion import figures, measures, methods, plaids
+from distill.motion import examples, figures, measures, methods, plaids, shown
 from distill.motion.pair_files import PairFiles
 from distill.motion.pairs import LIGHT_STEPS, motion_px, spec_of
 from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from distill.work import Work
     from limbeck.motion.spec import ClipSpec
 
-_BATCH = 16
 MOST_PARAMETERS = 300_000
 SUBPIXEL = "ssim_subpixel"
 
@@ -194,15 +193,15 @@ class Motion(Student):
         """Mean absolute errors of pixels, and of differences between neighbours, summed over rows."""
         if "clip" in batch:
             batch = self._painter(work).paint(batch["clip"].tolist(), batch["noise"].tolist(), self.crop_px)
-        shown, found = model(batch["first"], batch["second"], batch["gain"]).float(), {}
+        magnified, found = model(batch["first"], batch["second"], batch["gain"]).float(), {}
         if {"l1", "edges"} & {*work.terms}:
-            error = shown - batch["target"]
+            error = magnified - batch["target"]
             known = batch["labelled"]
-            found["l1"] = (_size(error) * known).sum()
-            found["edges"] = (_edges(error) * known).sum()
+            found["l1"] = (examples.size(error) * known).sum()
+            found["edges"] = (examples.edges(error) * known).sum()
         if "imitate" in work.terms:
-            error = shown - batch["taught"]
-            found["imitate"] = ((_size(error) + _edges(error)) * batch["answered"]).sum()
+            error = magnified - batch["taught"]
+            found["imitate"] = ((examples.size(error) + examples.edges(error)) * batch["answered"]).sum()
         return found
 
     def answer(self, predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
@@ -210,7 +209,7 @@ class Motion(Student):
 
         What is shown of gratings is the same in every row.
         """
-        return self._answers(_asked(predictor), rows, work)
+        return self._answers(shown.asked(predictor), rows, work)
 
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers | None:
         """Its cached frames."""
@@ -230,8 +229,8 @@ class Motion(Student):
         self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
     ) -> dict[str, float]:
         """SSIM alone."""
-        shown = self._magnified(_asked(self.predictor(model, work)), rows, work)
-        each, moved = measures.ssim(shown, self._targets(rows, work)), self._motions(rows)
+        frames = self._magnified(shown.asked(self.predictor(model, work)), rows, work)
+        each, moved = measures.ssim(frames, self._targets(rows, work)), self._motions(rows)
         small = measures.bin_of(moved, self.bins) >= 0
         return {SUBPIXEL: float(each[small if small.any() else slice(None)].mean()), "ssim": float(each.mean())}
 
@@ -239,9 +238,9 @@ class Motion(Student):
         self, answers: Answers, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None = None
     ) -> Scores:
         """SSIM by bin and subset, leakage, shown gains, vibrations."""
-        shown, targets, moved = answers["magnified"], self._targets(rows, work), self._motions(rows)
-        each, bins = measures.ssim(shown, targets), measures.bin_of(moved, self.bins)
-        leaked = measures.leakage(shown, targets, np.stack([self._pair(row, work).still for row in rows]))
+        frames, targets, moved = answers["magnified"], self._targets(rows, work), self._motions(rows)
+        each, bins = measures.ssim(frames, targets), measures.bin_of(moved, self.bins)
+        leaked = measures.leakage(frames, targets, np.stack([self._pair(row, work).still for row in rows]))
         items = {
             SUBPIXEL: np.where(bins >= 0, each, np.nan),
             **{f"ssim_{n}": np.where(bins == i, each, np.nan) for i, n in enumerate(measures.bin_names(self.bins))},
@@ -256,7 +255,12 @@ class Motion(Student):
             "bins": list(measures.bin_names(self.bins)),
             "subsets": {s: _by_subset(each, leaked, np.array(subsets) == s) for s in dict.fromkeys(subsets)},
         }
-        gains = self._shown_gains(shown, rows, work)
+        clips = [
+            (row["id"], self._spec(row, work), frame)
+            for row, frame in zip(rows, frames, strict=True)
+            if row["subset"] not in STILL
+        ]
+        gains = work.memo.setdefault("ladders", shown.Ladders()).gains(clips, self.gain_clips, self.bound_px)
         if len(gains):
             values["gain_clips"] = float(np.median(gains[:, 1]))
             more["gain_clips"] = gains.tolist()
@@ -342,76 +346,26 @@ class Motion(Student):
         return specs[row["id"]]
 
     def _example(self, item: Item, work: Work) -> dict[str, Any]:
-        """One training example: a crop under one of the eight turns and flips, its colours in any order.
-
-        Noise is drawn anew where the light is known and the label may be seen; elsewhere there is one recording only.
-        """
+        """One training example."""
         from distill.motion.teachers import MAGNIFIED
 
-        rng, pair, spec = item.rng, self._pair(item.row, work), self._spec(item.row, work)
-        known = item.labelled and "l1" in work.terms
-        which = int(rng.integers(len(spec.gains))) if known and item.target is None else 0
-        height, width = pair.recorded.shape[-2:]
-        side = self.crop_px or min(height, width)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        part = (..., slice(top, top + side), slice(left, left + side))
-        flips, colours = rng.random(3) < 0.5, rng.permutation(3)
-
-        def seen(frames: NDArray[Any], steps: int) -> NDArray[np.float32]:
-            frames = frames[part][..., colours, :, :].astype(np.float32) / steps
-            frames = frames[..., ::-1] if flips[0] else frames
-            frames = frames[..., ::-1, :] if flips[1] else frames
-            return np.swapaxes(frames, -1, -2) if flips[2] else frames
-
-        if known and pair.light is not None:
-            first, second = _recorded(seen(pair.light, LIGHT_STEPS), spec, rng)
-        else:
-            first, second = seen(pair.recorded, measures.STEPS)
-        target = seen(pair.magnified[which], LIGHT_STEPS)
-        taught = target if item.target is None else seen(item.target[MAGNIFIED], measures.STEPS)
-        return {
-            "first": first,
-            "second": second,
-            "gain": np.float32(spec.gains[which].gain_total),
-            "target": target if known else np.zeros_like(target),
-            "taught": taught if item.target is not None else np.zeros_like(target),
-            "labelled": np.bool_(known),
-            "answered": np.bool_(item.target is not None),
-        }
+        return examples.example(
+            self._pair(item.row, work),
+            self._spec(item.row, work),
+            None if item.target is None else item.target[MAGNIFIED],
+            item.rng,
+            labelled=item.labelled and "l1" in work.terms,
+            crop_px=self.crop_px,
+        )
 
     def _magnified(self, magnify: plaids.Magnify, rows: Sequence[dict[str, Any]], work: Work) -> NDArray[np.float32]:
-        found = []
-        for start in range(0, len(rows), _BATCH):
-            some = rows[start : start + _BATCH]
-            recorded = np.stack([self._pair(row, work).recorded for row in some]).astype(np.float32) / measures.STEPS
-            gains = np.array([row["gain_total"][0] for row in some], np.float32)
-            found.append(magnify(recorded[:, 0], recorded[:, 1], gains))
-        return np.concatenate(found)
+        return shown.magnified(magnify, [self._pair(row, work) for row in rows], [row["gain_total"][0] for row in rows])
 
     def _answers(self, magnify: plaids.Magnify, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
         """Magnified frames of rows, and of gratings of the same size."""
-        side = min(rows[0]["height_px"], rows[0]["width_px"])
         shape = (rows[0]["height_px"], rows[0]["width_px"])
-
-        def filled(first: NDArray[Any], second: NDArray[Any], gains: NDArray[Any]) -> NDArray[np.float32]:
-            # an exported file takes frames of one size: square gratings are continued to it
-            more = [(0, 0), (0, 0), *((0, want - side) for want in shape)]
-            wide = [np.pad(part, more, mode="symmetric") if shape != (side, side) else part for part in (first, second)]
-            parts = [slice(n, n + _BATCH) for n in range(0, len(gains), _BATCH)]
-            return np.concatenate([magnify(wide[0][p], wide[1][p], gains[p]) for p in parts])[..., :side, :side]
-
-        gains = [g for g in (1, 2, 3, 5, 8, 13, 20, 30, 50, 75, 100) if g <= self.max_gain]
-        curve = plaids.gain_curve(filled, side, gains, most_px=self.bound_px)
-        swings = [
-            plaids.vibration(filled, side, hz, amplitude, min(self.max_gain, 0.2 * self.bound_px / amplitude))
-            for hz in (1.7, 4.3, 9.1)
-            for amplitude in (0.05, 0.2)
-        ]
-        return {
-            "magnified": self._magnified(magnify, rows, work),
-            "gain_curve": _every(rows, curve),
-            "vibrations": _every(rows, swings),
-        }
+        own = {"magnified": self._magnified(magnify, rows, work)}
+        return own | shown.of_gratings(magnify, shape, len(rows), max_gain=self.max_gain, bound_px=self.bound_px)
 
     def _targets(self, rows: Sequence[dict[str, Any]], work: Work) -> NDArray[np.float32]:
         return np.stack([self._pair(row, work).magnified[0] for row in rows]).astype(np.float32) / LIGHT_STEPS
@@ -426,35 +380,6 @@ class Motion(Student):
         specs = [self._spec(row, work) for row in rows]
         return np.stack([methods.true_warp(s, s.gains[0], moved_frame(s)) for s in specs]).astype(np.float32)
 
-    def _shown_gains(
-        self, shown: NDArray[np.float32], rows: Sequence[dict[str, Any]], work: Work
-    ) -> NDArray[np.float64]:
-        """(n, 2) gain asked, and share of it shown, for clips in which it makes a difference."""
-        found, specs = [], [self._spec(row, work) for row in rows]
-        for n, spec in enumerate(specs):
-            if len(found) >= self.gain_clips:
-                break
-            if rows[n]["subset"] in STILL or not 0.5 <= motion_px(spec) * spec.gains[0].gain_total <= self.bound_px:
-                continue
-            ladder = self._ladder(rows[n], work)
-            if ladder is not None:
-                found.append((spec.gains[0].gain_total, measures.shown_gain(shown[n], ladder, _SHARES)))
-        return np.array(found).reshape(-1, 2)
-
-    def _ladder(self, row: dict[str, Any], work: Work) -> NDArray[np.float32] | None:
-        """The clip's magnified frame at shares of its gain; None where a larger gain can't be shown."""
-        from distill.motion.pairs import moved_frame
-        from limbeck.errors import SettingError
-
-        ladders = work.memo.setdefault("ladders", {})
-        if row["id"] not in ladders:
-            spec = self._spec(row, work)
-            try:
-                ladders[row["id"]] = methods.ladder(spec, spec.gains[0], moved_frame(spec), _SHARES)
-            except SettingError:
-                ladders[row["id"]] = None
-        return ladders[row["id"]]
-
     def _shown(self, report: dict[str, Any], folder: Path, work: Work) -> list[figures.Strip]:
         """Held-out clips to look at: the first of each sub-pixel bin."""
         from distill import exports
@@ -466,57 +391,22 @@ class Motion(Student):
         if not chosen:
             return []
         model = self.load(folder, work)
-        ask = _asked(exports.torch_predictor(self.exported(model, work), model))
+        ask = shown.asked(exports.torch_predictor(self.exported(model, work), model))
         tried = {"student": ask, methods.PHASE: methods.phase_based, methods.LINEAR: methods.linear}
-        shown = {name: self._magnified(method, chosen, work) for name, method in tried.items()}
+        tries = {name: self._magnified(method, chosen, work) for name, method in tried.items()}
         targets = self._targets(chosen, work)
         strips = []
         for n, row in enumerate(chosen):
             recorded = self._pair(row, work).recorded.astype(np.float32) / measures.STEPS
-            frames = {"second frame": recorded[1], **{name: out[n] for name, out in shown.items()}, "truth": targets[n]}
+            frames = {"second frame": recorded[1], **{name: out[n] for name, out in tries.items()}, "truth": targets[n]}
             strips.append(
                 figures.Strip(
                     f"{motion_px(self._spec(row, work)):.3f} px x {row['gain_total'][0]:.1f}",
                     frames,
-                    {name: float(measures.ssim(out[n : n + 1], targets[n : n + 1])[0]) for name, out in shown.items()},
+                    {name: float(measures.ssim(out[n : n + 1], targets[n : n + 1])[0]) for name, out in tries.items()},
                 )
             )
         return strips
-
-
-_SHARES = np.array([0.05, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25])
-
-
-def _every(rows: Sequence[dict[str, Any]], found: Sequence[Any]) -> NDArray[np.float64]:
-    """(N, M, 5): the same M measurements in every row, kept once."""
-    table = np.array([list(vars(each).values()) for each in found])
-    return np.broadcast_to(table, (len(rows), *table.shape))
-
-
-def _asked(predictor: Predictor) -> plaids.Magnify:
-    """A predictor as a magnifier."""
-    return lambda first, second, gain: predictor.ask({"first": first, "second": second, "gain": gain})["magnified"]
-
-
-def _recorded(light: NDArray[np.float32], spec: ClipSpec, rng: np.random.Generator) -> NDArray[np.float32]:
-    """(2, 3, H, W) recorded anew: `limbeck.motion.sensor` with other draws, photons as a Gaussian."""
-    sensor = spec.sensor
-    if sensor.shot or sensor.read:
-        noise = rng.standard_normal(light.shape, np.float32)
-        light = light + noise * np.sqrt(sensor.shot * light + sensor.read**2, dtype=np.float32)
-    offset = rng.random(light.shape, np.float32) if sensor.dither else np.float32(0.5)
-    return np.clip(np.floor(light * measures.STEPS + offset), 0, measures.STEPS) / np.float32(measures.STEPS)
-
-
-def _size(error: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) to (B,): mean absolute value."""
-    return error.abs().mean((1, 2, 3))
-
-
-def _edges(error: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) to (B,): mean absolute difference between neighbours, across and down."""
-    across = (error[..., 1:] - error[..., :-1]).abs().mean((1, 2, 3))
-    return across + (error[..., 1:, :] - error[..., :-1, :]).abs().mean((1, 2, 3))
 
 
 def _by_subset(ssim: NDArray[np.float64], leaked: NDArray[np.float64], chosen: NDArray[np.bool_]) -> dict[str, Any]:

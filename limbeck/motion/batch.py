@@ -11,6 +11,7 @@ For clips that move by translation, rotation and scaling, seen through a global 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,15 @@ from limbeck.motion.spec import ClipSpec
 from limbeck.motion.spline import MARGIN, sample
 from limbeck.motion.tables import Table, tabulate
 
+MOST_TEXELS = 1 << 31
+"""Of a bank, which 32-bit addresses reach: 34 GB."""
 CHUNK_PX = {"cpu": 1 << 14, "cuda": 1 << 23}
 """Pixels sampled at once without the fused kernel: what fits a CPU's cache, what fills a GPU."""
+
+
+def texels(scene: Scene) -> int:
+    """How many a scene's layers have together; each takes 16 bytes."""
+    return sum(math.prod(canvas.coefficients.shape[:2]) for canvas in scene.canvases)
 
 
 @dataclass(frozen=True)
@@ -75,9 +83,9 @@ class Bank:
                 layout[index, layer] = start, height, width, *canvas.origin
                 boxes[index, layer] = canvas.box
                 start += height * width
-        if start >= 1 << 31:
+        if start >= MOST_TEXELS:
             raise SettingError(
-                f"{start} texels in a bank", expected=f"below {1 << 31}", where="Bank.of",
+                f"{start} texels in a bank", expected=f"below {MOST_TEXELS}", where="Bank.of",
                 remedy="make several smaller banks",
             )  # fmt: skip
         atlas = torch.empty((start, 4), dtype=torch.float32, device=device or scenes[0].canvases[0].coefficients.device)
