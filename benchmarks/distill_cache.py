@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from distill import batches, distilling
+from distill import batches, opening
 from distill.arm_names import ARMS
 from distill.pixels import picture_of
+from distill.progress import Watcher
 from distill.recipe import load
 from distill.student import terms_for
 from distill.trainer import Lesson, train
@@ -42,9 +43,9 @@ def main() -> None:
     recipe = load(ROOT / "recipes" / "distill-encoder.toml", sets=sets)
     with TemporaryDirectory() as folder:
         start = time.perf_counter()
-        work = distilling._work(recipe, Path(folder), "cpu", distilling.Watcher())
+        work = opening.work_of(recipe, Path(folder), "cpu", Watcher())
         drawn = time.perf_counter()
-        work = distilling._taught(work, range(1), distilling.Watcher())
+        work = opening.taught(work, range(1), Watcher())
         asked = time.perf_counter() - drawn
         size = sum(p.stat().st_size for p in (Path(folder) / "teacher").rglob("*.parquet"))
         live = models.load(work.spec("teacher"), "score")

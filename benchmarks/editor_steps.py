@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from distill import distilling
+from distill import opening
 from distill.editing import curves
 from distill.progress import Watcher
 from distill.recipe import load
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", type=int, default=[1, 2, 4, 8, 10, 20, 100])
     given = parser.parse_args()
     recipe = load(given.recipe)
-    work = distilling._work(recipe, given.out, "auto", Watcher())
+    work = opening.work_of(recipe, given.out, "auto", Watcher())
     rows, size = work.dataset.rows(work.dataset.splits[given.split][: given.rows]), recipe.student.side(work)
     print(f"{len(rows)} rows of {given.split}")
     for folder in given.editors or [given.out / "student"]:

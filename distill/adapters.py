@@ -24,7 +24,7 @@ from limbeck.models.quiet import quiet
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-    from distill.recipe import AdapterTable
+    from distill.tables import AdapterTable
 
 
 def adapted(model: nn.Module, table: AdapterTable | None, seed: int = 0) -> nn.Module:

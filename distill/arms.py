@@ -24,7 +24,7 @@ from distill.arm_names import ARMS
 from distill.student import Metric, Scores
 
 if TYPE_CHECKING:
-    from distill.distilling import Training
+    from distill.trainings import Training
 
 RESAMPLES = 2000
 DESCRIPTIVE_BELOW = 5

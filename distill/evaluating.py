@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from distill import batches, distilling, evaluate, exports
+from distill import batches, evaluate, exports, opening
 from distill.dataset import write_json
 from distill.progress import Watcher
 from distill.recipe import checked
@@ -43,7 +43,7 @@ def evaluate_student(
     except FileNotFoundError:
         raise BuildNotFound(f"{out} holds no student", expected="a folder that `limbeck distill` finished") from None
     recipe = checked(tables, folder=Path(lock["folder"]), origin=str(out / "recipe.toml"))
-    work = distilling.opened(recipe, out, device, watcher)
+    work = opening.opened(recipe, out, device, watcher)
     judge = evaluate.refuse_dependent_judge(recipe, work.dataset.lineage)
     student, rows = recipe.student, work.dataset.rows(batches.held_out(work.dataset, recipe)[2])
     teacher = student.teacher_answers(rows, work)

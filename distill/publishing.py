@@ -19,8 +19,8 @@ from distill.student import Answers, Exported, Metric, Predictor
 from limbeck.errors import WorkError
 
 if TYPE_CHECKING:
-    from distill.distilling import Training
     from distill.progress import Watcher
+    from distill.trainings import Training
     from distill.work import Work
 
 _WARMUP = 10

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distill import batches, distilling
+from distill import batches, opening
 from distill import recipe as recipes
 from distill.arm_names import ARMS
 from distill.progress import Watcher
@@ -39,8 +39,8 @@ def check_student(recipe: str | Path | recipes.DistillRecipe, out: Path, *, sets
     checked = recipes.load(recipe, sets=sets)
     student = checked.student
     _declarations(student)
-    distilling._claim(checked, out)
-    work = distilling._taught(distilling._work(checked, out, "cpu", Watcher()), range(1), Watcher())
+    opening.claim(checked, out)
+    work = opening.taught(opening.work_of(checked, out, "cpu", Watcher()), range(1), Watcher())
     work = work.with_(terms=terms_for(student, ARMS[checked.arm].signals, checked.train.weights))
     found = batches.pools(work.dataset, checked, work.seed)
     for phase in student.phases:

@@ -13,10 +13,8 @@ rows differ in how many tokens or labels they have. Gradients are summed over pr
 
 from __future__ import annotations
 
-import itertools
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,16 +26,17 @@ from torch import Tensor, distributed, nn
 from distill import checkpoints
 from distill.averaging import Average
 from distill.batches import Prepared
+from distill.fruitless import LossNotFinite, NothingLearnt
+from distill.rates import parameter_groups, rate
 from distill.student import Batch, Metric
 from distill.training_log import TrainingLog
 from limbeck import seeds
-from limbeck.errors import RequestError, WorkError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from distill.progress import Watcher
-    from distill.recipe import TrainTable
+    from distill.tables import TrainTable
 
 LOG_EVERY = 25
 _LOOK_EVERY = {"cpu": 1}
@@ -102,85 +101,6 @@ class Trained:
     other: dict[str, float]
     stopped_early: bool
     seconds: float
-
-
-class LossNotFinite(WorkError):
-    """The loss or a gradient isn't a number; the last good checkpoint stays.
-
-    Attributes:
-        step: at which.
-        ids: of the batch's rows.
-    """
-
-    def __init__(self, step: int, ids: list[str], what: str, checkpoint: Path) -> None:
-        self.step, self.ids = step, ids
-        good = f"the last good checkpoint is {checkpoint}" if checkpoint.is_file() else "there is no checkpoint before"
-        more = f" and {len(ids) - 8} more" if len(ids) > 8 else ""
-        super().__init__(
-            f"{what} at step {step}, rows {', '.join(ids[:8])}{more}",
-            where=str(checkpoint.parent),
-            remedy=f"{good}; look at these rows, or lower train.lr",
-        )
-
-
-class NothingLearnt(RequestError):
-    """No row counted for any term of the loss in many steps: the model stays as it is.
-
-    Attributes:
-        steps: how many, one after the other.
-        terms: of the loss.
-    """
-
-    def __init__(self, steps: int, terms: Iterable[str]) -> None:
-        self.steps, self.terms = steps, tuple(terms)
-        super().__init__(
-            f"in {steps} steps no row counted for any term of the loss ({', '.join(self.terms) or 'there is none'})",
-            expected="rows with a label or a teacher's answer",
-            where="train",
-            remedy="look at [budget], at what the student leaves out (rows that are too long, say), at its `counts`",
-        )
-
-
-def rate(step: int, settings: TrainTable) -> float:
-    """The learning rate of a step, a function of nothing else.
-
-    >>> from distill.recipe import TrainTable
-    >>> table = TrainTable(steps=100, warmup=10, lr=1.0, schedule="linear")
-    >>> rate(0, table), rate(9, table), rate(55, table), rate(99, table) > 0
-    (0.1, 1.0, 0.5, True)
-    >>> again = TrainTable(steps=100, warmup=0, lr=1.0, schedule="linear", restarts=[60], restart_lr=0.2)
-    >>> rate(30, again), rate(60, again), rate(80, again)
-    (0.5, 0.2, 0.1)
-    """
-    if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
-    bounds = [settings.warmup, *(settings.restarts or ()), settings.steps]
-    start, end = next(pair for pair in itertools.pairwise(bounds) if step < pair[1] or pair[1] == settings.steps)
-    peak = settings.lr if start == settings.warmup else settings.restart_lr or settings.lr
-    passed = (step - start) / max(1, end - start)
-    if settings.schedule == "linear":
-        return peak * (1 - passed)
-    return peak * (0.5 * (1 + math.cos(math.pi * passed)) if settings.schedule == "cosine" else 1.0)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float, paces: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Groups of what is trained, for an optimiser: by pace, and matrices apart from what isn't decayed.
-
-    >>> model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
-    >>> [(len(g["params"]), g["weight_decay"], g["pace"]) for g in parameter_groups(model, 0.1, {"1.": 0.5})]
-    [(1, 0.1, 1.0), (1, 0.0, 1.0), (1, 0.1, 0.5), (1, 0.0, 0.5)]
-    """
-    found: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): [], (1.0, False): []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            pace = next((float(share) for start, share in paces.items() if name.startswith(start)), 1.0)
-            found.setdefault((pace, True), [])
-            found.setdefault((pace, False), [])
-            found[pace, parameter.ndim >= 2].append(parameter)
-    return [
-        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "pace": pace}
-        for (pace, decays), parameters in found.items()
-    ]
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from distill.arms import Interval, compare, verdict
-from distill.distilling import Training
 from distill.student import Metric, Scores, Term, sensible_arms, terms_for
+from distill.trainings import Training
 
 HIGHER, LOWER = Metric("right"), Metric("nll", "lower")
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from toy_student import toy_student_recipe
 
-from distill import batches, distilling
+from distill import batches, opening
 from distill.arm_names import ARMS
 from distill.progress import Watcher
 from distill.recipe import load
@@ -23,7 +23,7 @@ from limbeck.errors import RequestError
 def work(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toy")
     recipe = load(toy_student_recipe(folder, views="count = 2"))
-    found = distilling._taught(distilling._work(recipe, folder / "out", "cpu", Watcher()), range(1), Watcher())
+    found = opening.taught(opening.work_of(recipe, folder / "out", "cpu", Watcher()), range(1), Watcher())
     return found.with_(terms=terms_for(recipe.student, ARMS["both"].signals, {}))
 
 

@@ -22,8 +22,9 @@ from PIL import Image
 from distill import batches
 from distill import recipe as recipes
 from distill.arm_names import ARMS
-from distill.distilling import _taught, _work, distill, opened
+from distill.distilling import distill
 from distill.editing.editing_student import alphas_of
+from distill.opening import opened, taught, work_of
 from distill.progress import Watcher
 from distill.testing import check_student, model_state
 from limbeck.errors import RequestError
@@ -195,7 +196,7 @@ def losses(place, tmp_path, phase, *more):
     own = ["student.keep_layers=[]", f'student.stages=["{phase}"]', "train.phases={}", *more]
     shorter = [s for s in FAST if "phases" not in s and "keep" not in s]
     checked = recipes.load("recipes/distill-editor-sd15-fast.toml", sets=sets(place, "editor", [*shorter, *own]))
-    work = _taught(_work(checked, tmp_path, "cpu", Watcher()), range(1), Watcher())
+    work = taught(work_of(checked, tmp_path, "cpu", Watcher()), range(1), Watcher())
     work = work.with_(terms={name: 1.0 for name in checked.student.terms})
     model = checked.student.build(work)
     checked.student.begin(model, phase, work)
@@ -324,5 +325,5 @@ def test_what_doesnt_go_together_is_told_before_anything_is_computed(place, tmp_
     more = [*small, *(["train.phases={}"] if "stages" in change else []), change]
     checked = recipes.load(f"recipes/distill-editor-sd15{name}.toml", sets=sets(place, model, more))
     with pytest.raises(RequestError) as told:
-        _work(checked, tmp_path, "cpu", Watcher())
+        work_of(checked, tmp_path, "cpu", Watcher())
     assert said in str(told.value)

@@ -10,9 +10,10 @@ from tiny_scorers import tiny_clip, tiny_dinov2, tiny_siglip
 from toy_student import features, toy_student_recipe
 
 from distill.dataset import Lineage
-from distill.distilling import distill, opened
+from distill.distilling import distill
 from distill.evaluate import NotFinite, family, refuse_dependent_judge, score
 from distill.evaluating import evaluate_student
+from distill.opening import opened
 from distill.recipe import load
 from distill.student import Predictor
 from limbeck.errors import BuildNotFound, RequestError

@@ -12,8 +12,8 @@ from torch import nn
 
 from distill import exports
 from distill.publishing import latency, lost, macs, refusal
-from distill.recipe import ExportTable
 from distill.student import Exported, Metric, Predictor
+from distill.tables import ExportTable
 from limbeck.errors import MissingExtra
 
 
@@ -50,7 +50,7 @@ def test_formats_are_what_they_say(written):
     assert kinds["onnx-fp32"] == {kind.FLOAT}
     assert kind.FLOAT16 in kinds["onnx-fp16"]
     assert kind.FLOAT not in kinds["onnx-fp16"]
-    assert kind.INT8 in kinds["onnx-int8"]
+    assert kind.UINT8 in kinds["onnx-int8"]
     sizes = {name: path.stat().st_size for name, path in written.items()}
     assert sizes["onnx-fp16"] < sizes["onnx-fp32"]
     assert not list(written["onnx-int8"].parent.glob(".*")), "what was made on the way is gone"
@@ -65,6 +65,20 @@ def test_stored_shapes_go_before_quantising(exported, tmp_path):
     _quantised(tmp_path / "a.onnx", tmp_path / "b.onnx")
     assert not onnx.load(str(tmp_path / "a.onnx")).graph.value_info
     onnx.checker.check_model(str(tmp_path / "b.onnx"))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_sums_of_eight_bits_are_whole_on_any_cpu(tmp_path, sign):
+    """Weights and inputs at their largest, whose products overflow 16 bits in pairs. Oracle: 64 * 1 * 1; on a CPU with
+    VNNI signed weights would pass, so the weights' type is looked at too."""
+    linear = nn.Linear(64, 8, bias=False)
+    nn.init.constant_(linear.weight, sign)
+    exported = Exported(linear, {"x": torch.ones(2, 64)}, ("y",))
+    path = exports.write("onnx-int8", exported, tmp_path, tmp_path)
+    found = exports.open_("onnx-int8", path, exported).ask({"x": np.ones((3, 64), np.float32)})["y"]
+    assert np.allclose(found, sign * 64, rtol=1e-3)
+    kinds = {w.data_type for w in onnx.load(str(path)).graph.initializer if len(w.dims) == 2}
+    assert kinds == {onnx.TensorProto.UINT8}
 
 
 def test_a_package_that_is_missing_is_named_with_its_extra(exported, tmp_path, monkeypatch):

@@ -10,14 +10,16 @@ import pytest
 import torch
 from toy_student import Toy, ToyTeacher, features, toy_student_recipe
 
+from distill.costs import extra_steps
 from distill.dataset import open_dataset
-from distill.distilling import distill, extra_steps
+from distill.distilling import distill
+from distill.fruitless import LossNotFinite
 from distill.progress import Watcher
 from distill.publishing import ExportRefused
-from distill.recipe import TrainTable, load
+from distill.recipe import load
+from distill.tables import TrainTable
 from distill.teacher_cache import CacheMismatch
 from distill.testing import check_student, model_state
-from distill.trainer import LossNotFinite
 from distill.work import Work
 from limbeck.errors import BuildNotFound, RequestError
 

@@ -276,10 +276,10 @@ def test_builds_with_frames_teach_the_same_targets(built, tmp_path):
     works = []
     for folder in (built, tmp_path):
         checked = load(student_recipe(folder))
-        from distill.distilling import _work
+        from distill.opening import work_of
         from distill.progress import Watcher
 
-        works.append(_work(checked, folder / "rows", "cpu", Watcher()))
+        works.append(work_of(checked, folder / "rows", "cpu", Watcher()))
     specs, frames = works
     assert specs.dataset.ids == frames.dataset.ids
     for position in (0, 7, 30):
@@ -439,10 +439,10 @@ def test_painted_batches_show_the_clips(built, tmp_path):
 
     dataset(tmp_path, 20, clip=", noise_share = 0.0, dither = false", seed=4)
     checked = load(student_recipe(tmp_path, student='paint = "device"'))
-    from distill.distilling import _work
+    from distill.opening import work_of
     from distill.progress import Watcher
 
-    work = _work(checked, tmp_path / "out", "cpu", Watcher())
+    work = work_of(checked, tmp_path / "out", "cpu", Watcher())
     painter = Painter(work.dataset, "cpu")
     painter.prepare([2, 5])
     assert painter.at == {2: 0, 5: 1}
@@ -457,12 +457,12 @@ def test_painted_batches_show_the_clips(built, tmp_path):
 
 def test_too_many_clips_for_a_bank_are_told_after_the_first_few(built, tmp_path, monkeypatch):
     """Oracle: the size of the bank that the same clips do fit."""
-    from distill.distilling import _work
     from distill.motion import painter
+    from distill.opening import work_of
     from distill.progress import Watcher
     from limbeck.motion import batch, render
 
-    work = _work(load(student_recipe(built, student='paint = "device"')), tmp_path / "out", "cpu", Watcher())
+    work = work_of(load(student_recipe(built, student='paint = "device"')), tmp_path / "out", "cpu", Watcher())
     fits = painter.Painter(work.dataset, "cpu")
     fits.prepare(range(3))
     held, made = len(fits._bank.atlas), []
@@ -478,11 +478,11 @@ def test_too_many_clips_for_a_bank_are_told_after_the_first_few(built, tmp_path,
 
 def test_painted_rows_are_the_same_however_a_batch_is_cut(built, tmp_path):
     """Oracle: the batch in one piece; and each row by itself has a crop, noise and now and then a gain of its own."""
-    from distill.distilling import _work
+    from distill.opening import work_of
     from distill.progress import Watcher
 
     checked = load(student_recipe(built, student='paint = "device"'))
-    work = _work(checked, built / "rows", "cpu", Watcher()).with_(terms={"l1": 1.0, "edges": 1.0})
+    work = work_of(checked, built / "rows", "cpu", Watcher()).with_(terms={"l1": 1.0, "edges": 1.0})
     student, found = work.student, batches.pools(work.dataset, work.recipe, work.seed)
     student.begin(None, "train", work)
 

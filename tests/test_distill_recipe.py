@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from toy_student import USE, toy_student_recipe
 
-from distill.recipe import TrainTable, load
+from distill.recipe import load
+from distill.tables import TrainTable
 from limbeck.errors import RecipeError
 
 ROOT = Path(__file__).parent.parent

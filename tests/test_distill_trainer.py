@@ -19,9 +19,11 @@ from torch.multiprocessing import start_processes
 from distill import checkpoints
 from distill.averaging import Average
 from distill.frozen import Frozen
-from distill.recipe import AdapterTable, TrainTable
+from distill.fruitless import LossNotFinite, NothingLearnt
+from distill.rates import rate
 from distill.student import Metric
-from distill.trainer import Lesson, LossNotFinite, NothingLearnt, rate, train
+from distill.tables import AdapterTable, TrainTable
+from distill.trainer import Lesson, train
 from limbeck import store
 from limbeck.errors import DiskFull, RequestError
 

@@ -22,7 +22,7 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
-from distill import batches, distilling
+from distill import batches, opening
 from distill import recipe as recipes
 from distill.arm_names import ARMS
 from distill.arms import compare
@@ -30,6 +30,7 @@ from distill.distilling import distill
 from distill.progress import Watcher
 from distill.student import Item, Scores
 from distill.testing import check_student
+from distill.trainings import Training
 from distill.views import View
 from distill.vlm import asking, joined, verdicts
 from distill.vlm.asking import Question
@@ -60,7 +61,7 @@ def student(home):
     """A student that was trained for two steps a phase, and what it was trained with."""
     result = distill(home / "recipe.toml", home / "first", device="cpu")
     recipe = recipes.load(home / "recipe.toml")
-    return result, distilling._work(recipe, home / "first", "cpu", Watcher())
+    return result, opening.work_of(recipe, home / "first", "cpu", Watcher())
 
 
 def test_the_contract_of_students(home, tmp_path):
@@ -77,9 +78,9 @@ def test_what_is_saved_loads_by_from_pretrained_and_says_the_same(student, tmp_p
     loaded = LlavaForConditionalGeneration.from_pretrained(tmp_path).eval()
     row = next(work.dataset.row(p) for p in range(len(work.dataset)) if len(work.dataset.row(p)["images"]) == 2)
     question, inputs = asking.question(row), stock_inputs(tmp_path, row)
-    words = work.student._words(work)
+    words = work.student.parts(work).words
     assert inputs["input_ids"][0].tolist() == words.prompt(question.messages)
-    pixels = work.student._pixels(work)([decode(image) for image in question.images])["pixel_values"]
+    pixels = work.student.parts(work).pixels([decode(image) for image in question.images])["pixel_values"]
     assert torch.allclose(inputs["pixel_values"], pixels, atol=1e-6)
     with torch.no_grad():
         a = model(input_ids=inputs["input_ids"], pixel_values=pixels).logits
@@ -275,7 +276,7 @@ class Spy:
 
 
 def given(work, rows, how):
-    words, pixels = work.student._words(work), work.student._pixels(work)
+    words, pixels = work.student.parts(work).words, work.student.parts(work).pixels
     spy = Spy(words.end_id)
     asking.answers(spy, words, pixels, asking.asked(rows, how), [4] * len(rows))
     (ids, mask, pixel_values) = spy.given[0]
@@ -301,7 +302,7 @@ def test_a_grey_picture_is_the_same_for_every_row(student):
     work = student[1]
     rows = [row for row in work.dataset.rows(range(12)) if len(row["images"]) == 1]
     _, _, _, pixels = given(work, rows, "grey")
-    process = work.student._pixels(work)
+    process = work.student.parts(work).pixels
     wanted = (128 / 255 - torch.tensor(process.mean)) / torch.tensor(process.std)
     assert torch.allclose(pixels, wanted.view(1, 3, 1, 1).expand_as(pixels), atol=1e-6)
 
@@ -342,7 +343,7 @@ def taught(home, student):
 
 def test_the_cache_holds_what_the_teacher_says_live(taught, home):
     """Oracle: a forward pass over prompt and answer, log-softmax over the tokens that exist."""
-    words, pixels = taught.student._words(taught), taught.student._pixels(taught)
+    words, pixels = taught.student.parts(taught).words, taught.student.parts(taught).pixels
     model, size = joined.load(home / "first" / "student"), taught.cache.facts["vocabulary"]
     assert size == len(words) == 771
     assert model.lm_head.out_features == 800
@@ -389,7 +390,7 @@ def test_agreement_with_the_teacher_retains_nothing_of_it(taught):
     teacher = taught.student.score(said, rows, taught, said)
     assert teacher.values["agreement"] == 1.0
     trainings = [
-        distilling.Training(arm, n, Scores({"agreement": value, "closed": value}), {}, Path())
+        Training(arm, n, Scores({"agreement": value, "closed": value}), {}, Path())
         for arm, value in (("labels", 0.25), ("both", 0.5))
         for n in range(6)
     ]
@@ -405,7 +406,7 @@ def test_unlabelled_rows_show_the_teachers_answer_and_never_the_label(taught):
     """Oracle: the ids of a batch: the label's own are found only where it may be seen."""
     row = taught.dataset.row(0)
     target = taught.cache.target(row["id"])
-    words, student = taught.student._words(taught), taught.student
+    words, student = taught.student.parts(taught).words, taught.student
     item = batches.Item(row, target, batches.View(), False, np.random.default_rng(0))
     (own,) = student._conversations(item, taught)
     assert not own.labelled
@@ -425,7 +426,7 @@ def test_answers_of_rows_can_be_what_the_teacher_speaks_of(home, student, tmp_pa
     """Oracle: ids of the rows' own answers, and a live forward pass."""
     sets = ("models.teacher=first/student", "student.teacher=teacher", "student.teacher_on=rows", "student.top=5")
     work = work_of(home, tmp_path / "out", *sets, f"cache.folder={tmp_path / 'cache'}")
-    words, row = work.student._words(work), work.dataset.row(3)
+    words, row = work.student.parts(work).words, work.dataset.row(3)
     target = work.cache.target(row["id"])
     assert target["answer_ids"].tolist() == words.answer(row["messages"][1]["content"][0]["text"])
     (one,) = work.student._conversations(
@@ -438,11 +439,11 @@ def test_answers_of_rows_can_be_what_the_teacher_speaks_of(home, student, tmp_pa
 def test_another_architecture_teaches_through_its_own_processor(home, student, tmp_path):
     """Oracle: SmolVLM's architecture asked row by row, without padding, about the very ids; its end token is another."""
     folder, work = tiny_smolvlm(tmp_path / "smolvlm"), student[1]
-    words = joined.words_of(str(MINIATURES / "llm"), work.student._sight(work))
+    words = joined.words_of(str(MINIATURES / "llm"), work.student.parts(work).sight)
     theirs, common = joined.tokenizer_of(str(folder)), Shared(768, 1, 770)
     assert shared(words.tokenizer, theirs, ("a", "b")) == common
     with pytest.raises(VocabulariesDiffer, match=r"the end token '<\|im_end\|>' of a isn't in the common part"):
-        shared(work.student._words(work).tokenizer, theirs, ("a", "b"))
+        shared(work.student.parts(work).words.tokenizer, theirs, ("a", "b"))
     rows = [row for row in work.dataset.rows(range(40)) if len(row["images"]) == 1][:3]
     rows += [row for row in work.dataset.rows(range(40)) if len(row["images"]) == 2][:1]
     teacher = TopTokens(ModelSpec(id=str(folder)), tmp_path, words, common, k=20, of="own", longest=5)

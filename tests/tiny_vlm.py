@@ -20,7 +20,7 @@ from transformers import (
 )
 
 import limbeck
-from distill import distilling
+from distill import opening
 from distill import recipe as recipes
 from distill.arm_names import ARMS
 from distill.progress import Watcher
@@ -180,8 +180,8 @@ seeds = 1
 def work_of(home, out, *sets, arm="both"):
     """Rows, the teacher's answers and loss terms of `home/recipe.toml`, ready to train."""
     recipe = recipes.load(home / "recipe.toml", sets=sets)
-    distilling._claim(recipe, out)
-    work = distilling._taught(distilling._work(recipe, out, "cpu", Watcher()), range(1), Watcher())
+    opening.claim(recipe, out)
+    work = opening.taught(opening.work_of(recipe, out, "cpu", Watcher()), range(1), Watcher())
     return work.with_(terms=terms_for(recipe.student, ARMS[arm].signals, {}))
 
 

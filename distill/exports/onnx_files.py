@@ -71,7 +71,10 @@ def _halved(whole: Path, path: Path) -> None:
 
 
 def _quantised(whole: Path, path: Path) -> None:
-    """int8 weights; activations are quantised as they come.
+    """Weights in unsigned 8 bits; activations are quantised as they come.
+
+    A CPU without VNNI adds products of unsigned activations and *signed* weights in pairs, in 16 bits, which they exceed:
+    such a file is right where it was made and wrong elsewhere. Unsigned weights are added without loss everywhere.
 
     The shapes that torch's exporter stores have to go first: quantisation adds nodes whose inferred shapes contradict
     them, and shape inference then fails.
@@ -85,7 +88,7 @@ def _quantised(whole: Path, path: Path) -> None:
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it advises preprocessing, at every call
     try:
-        quantize_dynamic(str(whole), str(path), weight_type=QuantType.QInt8, per_channel=True)
+        quantize_dynamic(str(whole), str(path), weight_type=QuantType.QUInt8, per_channel=True)
     finally:
         logging.root.setLevel(level)
 

@@ -25,19 +25,17 @@ from distill.student import Answers, Batch, Item, Metric, Predictor, Scores, Stu
 from limbeck.errors import ModelNotFound, RequestError
 from limbeck.records import columns
 from limbeck.stage import ModelRole, settings
-from limbeck.turns import faults, in_order, pictures_of
+from limbeck.turns import pictures_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from distill.recipe import AdapterTable
+    from distill.tables import AdapterTable
     from distill.teacher import Teacher
     from distill.vlm.collating import Conversation
-    from distill.vlm.joined import Sight
-    from distill.vlm.words import Words
+    from distill.vlm.parts import Parts
     from distill.work import Work
-    from limbeck.models.preprocess import Preprocess
 
 
 @settings
@@ -141,7 +139,7 @@ class VLM(Student):
         if not self.align and {*prompts} == {*self.phases}:
             found.append("where prompts alone are tuned the projector learns nothing; set student.align = true")
         try:
-            self._words(work)
+            _ = self.parts(work).words
             if self.teacher is not None:
                 if work.spec("teacher").is_endpoint:
                     from distill.vlm.vocabulary import SEQUENCE_LEVEL
@@ -162,7 +160,7 @@ class VLM(Student):
         return TopTokens(
             work.spec("teacher"),
             work.recipe.folder,
-            self._words(work),
+            self.parts(work).words,
             self._common(work),
             k=self.top,
             of=self.teacher_on,
@@ -173,10 +171,8 @@ class VLM(Student):
         """A `LlavaForConditionalGeneration` of both towers, with a fresh projector."""
         from distill.vlm import joined
 
-        place, revision = self._place("language", work)
-        return joined.joined(
-            self._sight(work), place, self._words(work), revision=revision, layers=self.language_layers
-        )
+        parts, (place, revision) = self.parts(work), self._place("language", work)
+        return joined.joined(parts.sight, place, parts.words, revision=revision, layers=self.language_layers)
 
     def begin(self, model: nn.Module, phase: str, work: Work) -> None:
         """The projector learns in every phase; the rest of what is tuned after alignment."""
@@ -229,7 +225,7 @@ class VLM(Student):
         from distill.vlm.collating import collated, token_weights
 
         conversations = [c for item in items for c in self._conversations(item, work)]
-        batch = collated(conversations, self._words(work), self._pixels(work), self.share_pictures)
+        batch = collated(conversations, self.parts(work).words, self.parts(work).pixels, self.share_pictures)
         return batch | {"answer_weights": token_weights(batch["answer_of"], self.loss_reduction)}
 
     def counts(self, batch: Batch) -> dict[str, float]:
@@ -242,7 +238,7 @@ class VLM(Student):
 
         logits, found = logits_of(model, batch), {}
         if len(batch["answer_ids"]):
-            each = cross_entropy(logits, batch, len(self._words(work)))
+            each = cross_entropy(logits, batch, len(self.parts(work).words))
             found["answers"] = (batch["answer_weights"] * each).sum()
         if len(batch["tail"]):
             found["tokens"] = losses.topk_tail_kl(
@@ -304,7 +300,7 @@ class VLM(Student):
             return None
         from distill.vlm.top_tokens import ANSWER
 
-        words = self._words(work)
+        words = self.parts(work).words
         said = [words.decode(work.cache.target(row["id"])[ANSWER].tolist()) for row in rows]
         return {"seen": np.array(said, object)}
 
@@ -333,7 +329,7 @@ class VLM(Student):
         """Model and processor."""
         from distill.vlm import joined
 
-        joined.save(model, self._words(work), self._sight(work), folder)
+        joined.save(model, self.parts(work).words, self.parts(work).sight, folder)
 
     def load(self, folder: Path, work: Work) -> nn.Module:
         """By `LlavaForConditionalGeneration.from_pretrained`."""
@@ -363,40 +359,28 @@ class VLM(Student):
 
     # --- what is shared by the methods above
 
+    def parts(self, work: Work) -> Parts:
+        """Its two models' ways with pictures and words, opened once."""
+        from distill.vlm.parts import Parts
+
+        if "parts" not in work.memo:
+            soft = max((table.tokens for table in self._prompts(work).values()), default=0)
+            seen = (self.vision_layers, self.class_token)
+            work.memo["parts"] = Parts(
+                self._place("vision", work), self._place("language", work), seen, soft, self.max_tokens
+            )
+        return work.memo["parts"]
+
     def _place(self, setting: str, work: Work) -> tuple[str, str | None]:
         from limbeck import models
 
         spec = work.spec(setting)
         return models.located(spec, work.recipe.folder), spec.revision
 
-    def _sight(self, work: Work) -> Sight:
-        from distill.vlm.joined import Sight
-
-        return Sight(*self._place("vision", work), self.vision_layers, self.class_token)
-
-    def _soft(self, work: Work) -> int:
-        """Tokens of the prompt that a phase tunes; every phase sees them."""
-        return max((table.tokens for table in self._prompts(work).values()), default=0)
-
     def _prompts(self, work: Work) -> dict[str, AdapterTable]:
         """Phases that tune a prompt."""
         found = {phase: work.recipe.train.phase(phase).adapter for phase in self.phases}
         return {phase: table for phase, table in found.items() if table is not None and table.kind == "prompt"}
-
-    def _words(self, work: Work) -> Words:
-        from distill.vlm.joined import words_of
-
-        if "words" not in work.memo:
-            place, revision = self._place("language", work)
-            work.memo["words"] = words_of(place, self._sight(work), revision, self._soft(work))
-        return work.memo["words"]
-
-    def _pixels(self, work: Work) -> Preprocess:
-        from distill.vlm.joined import pixels_of
-
-        if "pixels" not in work.memo:
-            work.memo["pixels"] = pixels_of(self._sight(work))
-        return work.memo["pixels"]
 
     def _common(self, work: Work) -> Any:
         from distill.vlm.joined import tokenizer_of
@@ -405,46 +389,15 @@ class VLM(Student):
         if "common" not in work.memo:
             names = tuple(work.spec(s).id for s in ("language", "teacher"))
             theirs = tokenizer_of(*self._place("teacher", work))
-            work.memo["common"] = shared(self._words(work).tokenizer, theirs, names)
+            work.memo["common"] = shared(self.parts(work).words.tokenizer, theirs, names)
         return work.memo["common"]
 
     def _conversations(self, item: Item, work: Work) -> list[Conversation]:
-        """One for the label, one for the teacher's answer; one for both, where they are the same."""
-        from distill.vlm.asking import question
-        from distill.vlm.collating import Conversation
-        from distill.vlm.top_tokens import ANSWER, TAIL
-        from distill.vlm.words import Encoded
+        """Of a row: one for the label, one for the teacher's answer; one for both, where they are the same."""
+        from distill.vlm.conversations import conversations
 
-        row, words = item.row, self._words(work)
-        if wrong := faults(row["messages"] or (), len(row["images"] or ())):
-            raise RequestError(f"row {row['id']}: {'; '.join(wrong[:3])}", where="column messages")
-        messages, images = in_order(row["messages"], row["images"])
-        found = []
-        if item.labelled and "answers" in work.terms:
-            found.append(Conversation(row["id"], words.encode(messages), images, labelled=True))
-        if item.target is not None and "tokens" in work.terms and len(item.target[TAIL]):
-            if self.teacher_on == "rows":
-                encoded = words.encode(messages)
-            else:
-                asked = question(row)
-                prompt, answer = words.prompt(asked.messages), [int(i) for i in item.target[ANSWER]]
-                encoded = Encoded([*prompt, *answer], [False] * len(prompt) + [True] * len(answer))
-                images = asked.images
-            if found and found[0].encoded.ids == encoded.ids:
-                found = [Conversation(row["id"], encoded, images, labelled=True, target=item.target)]
-            else:
-                found.append(Conversation(row["id"], encoded, images, labelled=False, target=item.target))
-        return [c for c in found if len(c.encoded) <= self._most_tokens(work)]
-
-    def _most_tokens(self, work: Work) -> int:
-        from transformers import AutoConfig
-
-        if "most tokens" not in work.memo:
-            place, revision = self._place("language", work)
-            config = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False)
-            own = getattr(config, "max_position_embeddings", None) or self.max_tokens
-            work.memo["most tokens"] = min(self.max_tokens, own)
-        return work.memo["most tokens"]
+        learnt = item.labelled and "answers" in work.terms, "tokens" in work.terms
+        return conversations(item, self.parts(work), *learnt, own=self.teacher_on == "own")
 
     def _said(
         self,
@@ -460,7 +413,7 @@ class VLM(Student):
         own, said = [rows[n] for n in chosen], np.full(len(rows), "", object)
         longest = [self.closed_tokens if asking.is_closed(row) else self.answer_tokens for row in own]
         questions = asking.asked(own, how)
-        said[chosen] = asking.answers(model, self._words(work), self._pixels(work), questions, longest)
+        said[chosen] = asking.answers(model, self.parts(work).words, self.parts(work).pixels, questions, longest)
         return said
 
     def _nll(self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work) -> tuple[np.ndarray, np.ndarray]:
@@ -476,5 +429,5 @@ class VLM(Student):
         ]
         nll, tokens = np.zeros(len(rows)), np.zeros(len(rows))
         at = [n for n, _ in found]
-        nll[at], tokens[at] = likelihood(model, self._words(work), self._pixels(work), [c for _, c in found])
+        nll[at], tokens[at] = likelihood(model, self.parts(work).words, self.parts(work).pixels, [c for _, c in found])
         return nll, tokens
