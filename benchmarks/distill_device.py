@@ -15,6 +15,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,21 @@ def guidance(batch: int) -> tuple[nn.Module, Step]:
     return nn.ModuleDict({"student": unet, "teacher": teacher}), step
 
 
-def vlm(batch: int) -> tuple[nn.Module, Step]:
-    """LLaVA from SigLIP-B/16 (frozen) and a Llama of SmolLM2-360M's shape; 196 picture and 316 text tokens."""
+_SMOLLM2 = {
+    "135M": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "heads": 9, "kv": 3},
+    "360M": {"hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32, "heads": 15, "kv": 5},
+}
+
+
+def vlm(batch: int, size: str) -> tuple[nn.Module, Step]:
+    """LLaVA from SigLIP-B/16 (frozen) and a Llama of SmolLM2's shape; 196 picture and 316 text tokens."""
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
     vision = SiglipVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+    shape = dict(_SMOLLM2[size])
     words = LlamaConfig(
-        vocab_size=49280, hidden_size=960, intermediate_size=2560, num_hidden_layers=32, num_attention_heads=15,
-        num_key_value_heads=5, tie_word_embeddings=True, max_position_embeddings=2048,
+        vocab_size=49280, num_attention_heads=shape.pop("heads"), num_key_value_heads=shape.pop("kv"),
+        tie_word_embeddings=True, max_position_embeddings=2048, **shape,
     )  # fmt: skip
     model = LlavaForConditionalGeneration(
         LlavaConfig(
@@ -131,7 +139,8 @@ CASES: dict[str, tuple[Callable[[int], tuple[nn.Module, Step]], int]] = {
     "encoder, ViT-S/16": (encoder, 512),
     "editor, SD 1.5 at 256 px": (editor, 64),
     "guidance distillation, SD 1.5 at 256 px": (guidance, 48),
-    "VLM, SigLIP-B/16 and 360M": (vlm, 32),
+    "VLM, SigLIP-B/16 and 135M": (partial(vlm, size="135M"), 32),
+    "VLM, SigLIP-B/16 and 360M": (partial(vlm, size="360M"), 32),
     "motion magnifier, 256 px": (magnifier, 16),
 }
 
