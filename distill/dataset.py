@@ -129,10 +129,14 @@ class Dataset:
 def group_of(row: Mapping[str, Any]) -> str:
     """What a row is never parted from, in splits and in resampling: its group, else the source row it was made from.
 
+    Builds that were read together tell their rows apart by a name and `@`; what they made of one scene stays together.
+
     >>> group_of({"id": "9f3c/0/1", "group": None}), group_of({"id": "9f3c/0/1", "group": "a session"})
     ('9f3c', 'a session')
+    >>> group_of({"id": "descriptions@9f3c/0"})
+    '9f3c'
     """
-    return str(row.get("group") or row["id"].partition("/")[0])
+    return str(row.get("group") or row["id"].rpartition("@")[2].partition("/")[0])
 
 
 def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = None) -> Dataset:

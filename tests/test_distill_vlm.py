@@ -26,6 +26,7 @@ from distill import batches, opening
 from distill import recipe as recipes
 from distill.arm_names import ARMS
 from distill.arms import compare
+from distill.dataset import group_of
 from distill.distilling import distill
 from distill.progress import Watcher
 from distill.student import Item, Scores
@@ -312,7 +313,7 @@ def test_another_rows_picture_is_of_another_source(student):
     work = student[1]
     rows = work.dataset.rows(range(len(work.dataset)))
     order = asking.strangers(rows)
-    assert all(asking.source(rows[a]) != asking.source(rows[b]) for a, b in enumerate(order))
+    assert all(group_of(rows[a]) != group_of(rows[b]) for a, b in enumerate(order))
     assert all(len(rows[a]["images"]) == len(rows[b]["images"]) for a, b in enumerate(order))
     questions = asking.asked(rows, "shuffled")
     assert all(q.images != row["images"] for q, row in zip(questions, rows, strict=True))
@@ -547,7 +548,7 @@ def test_several_builds_alternate_and_their_ids_stay_apart(home, tmp_path):
     train = [work.dataset.ids[p] for p in work.dataset.splits["train"]]
     assert [i.partition("@")[0] for i in train[:4]] == ["small", "more", "small", "more"]
     assert len(set(work.dataset.ids)) == len(work.dataset.ids)
-    assert asking.source({"id": train[0]}) == asking.source({"id": train[1]})  # the same scene of the storybook
+    assert group_of({"id": train[0]}) == group_of({"id": train[1]})  # the same scene of the storybook
 
 
 # --- figures

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from distill.dataset import group_of
 from distill.vlm.words import Words
 from limbeck.errors import RequestError
 from limbeck.pictures import Fault, decode, png
@@ -78,24 +79,15 @@ def strangers(rows: Sequence[Row]) -> list[int]:
         classes.setdefault(len(row["images"] or ()), []).append(n)
     found = list(range(len(rows)))
     for members in classes.values():
-        members.sort(key=lambda n: (source(rows[n]), rows[n]["id"]))
+        members.sort(key=lambda n: (group_of(rows[n]), rows[n]["id"]))
         half = len(members) // 2
         for at, n in enumerate(members):
             for step in range(len(members)):
                 other = members[(at + half + step) % len(members)]
-                if source(rows[other]) != source(rows[n]):
+                if group_of(rows[other]) != group_of(rows[n]):
                     found[n] = other
                     break
     return found
-
-
-def source(row: Row) -> str:
-    """What a row was made from; rows of one source are alike.
-
-    >>> source({"id": "9f3c/0/7"}), source({"id": "x/1", "group": "g"})
-    ('9f3c', 'g')
-    """
-    return str(row.get("group") or row["id"].rpartition("@")[2].partition("/")[0])
 
 
 def _without_pictures(messages: Sequence[Message]) -> list[Message]:

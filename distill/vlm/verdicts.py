@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.dataset import group_of
 from distill.student import Answers, Scores
-from distill.vlm.asking import HIDDEN, is_closed, source, wanted
+from distill.vlm.asking import HIDDEN, is_closed, wanted
 from limbeck.questions.claims import ANYTHING, SKY, STRANGER, extract, verdict
 from limbeck.questions.reading import values_in
 from limbeck.questions.scoring import is_right, pairs_right, value_of
@@ -79,7 +80,7 @@ def scored(answers: Answers, rows: Sequence[Row], teacher: Answers | None = None
             for n in (*closed[:_EXAMPLES], *described_[:_EXAMPLES])
         ],
     }
-    return Scores(values, items, np.array([source(row) for row in rows]), more)
+    return Scores(values, items, np.array([group_of(row) for row in rows]), more)
 
 
 def _of_rows(count: int, at: Sequence[int], values: Sequence[Any]) -> NDArray[np.float64]:
