@@ -23,7 +23,7 @@ demo: install ## the main job, offline, on the built-in miniatures: a dataset in
 	$(BIN)/limbeck run recipes/storybook-edits.toml --out out/demo
 
 test: install ## the test suite, offline
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: install ## what CI runs, and style
 	$(BIN)/ruff check .
