@@ -95,8 +95,20 @@ def guidance(batch: int) -> tuple[nn.Module, Step]:
 
 
 _SMOLLM2 = {
-    "135M": {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "heads": 9, "kv": 3},
-    "360M": {"hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32, "heads": 15, "kv": 5},
+    "135M": {
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+    },
+    "360M": {
+        "hidden_size": 960,
+        "intermediate_size": 2560,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 15,
+        "num_key_value_heads": 5,
+    },
 }
 
 
@@ -105,11 +117,7 @@ def vlm(batch: int, size: str) -> tuple[nn.Module, Step]:
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
     vision = SiglipVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
-    shape = dict(_SMOLLM2[size])
-    words = LlamaConfig(
-        vocab_size=49280, num_attention_heads=shape.pop("heads"), num_key_value_heads=shape.pop("kv"),
-        tie_word_embeddings=True, max_position_embeddings=2048, **shape,
-    )  # fmt: skip
+    words = LlamaConfig(vocab_size=49280, tie_word_embeddings=True, max_position_embeddings=2048, **_SMOLLM2[size])
     model = LlavaForConditionalGeneration(
         LlavaConfig(
             vision_config=vision, text_config=words, image_token_id=49279, vision_feature_select_strategy="full"

@@ -255,11 +255,11 @@ class Motion(Student):
             "bins": list(measures.bin_names(self.bins)),
             "subsets": {s: _by_subset(each, leaked, np.array(subsets) == s) for s in dict.fromkeys(subsets)},
         }
-        clips = [
+        clips = (
             (row["id"], self._spec(row, work), frame)
             for row, frame in zip(rows, frames, strict=True)
             if row["subset"] not in STILL
-        ]
+        )
         gains = work.memo.setdefault("ladders", shown.Ladders()).gains(clips, self.gain_clips, self.bound_px)
         if len(gains):
             values["gain_clips"] = float(np.median(gains[:, 1]))

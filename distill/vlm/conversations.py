@@ -33,12 +33,13 @@ def conversations(item: Item, parts: Parts, labels: bool, teacher: bool, *, own:
     if labels:
         found.append(Conversation(row["id"], words.encode(messages), images, labelled=True))
     if teacher and item.target is not None and len(item.target[TAIL]):
-        encoded = words.encode(messages)
         if own:
             asked = question(row)
             prompt, answer = words.prompt(asked.messages), [int(i) for i in item.target[ANSWER]]
             encoded = Encoded([*prompt, *answer], [False] * len(prompt) + [True] * len(answer))
             images = asked.images
+        else:
+            encoded = found[0].encoded if found else words.encode(messages)
         same = bool(found) and found[0].encoded.ids == encoded.ids
         if same:
             found.pop()
