@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from distill.work import Work
 from limbeck import __version__
 from limbeck.errors import BuildNotFound, RequestError
 from limbeck.store import write_file
+from limbeck.versions import installed
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "onnx", "onnxruntime", "numpy", "pyarrow")
 
@@ -44,18 +44,10 @@ def claim(recipe: DistillRecipe, out: Path) -> Path:
         return out
     out.mkdir(parents=True, exist_ok=True)
     write_file(out / "recipe.toml", recipe.toml().encode())
-    write_json(lock, {"student": recipe.use, "digest": recipe.digest(), "folder": str(recipe.folder), **_versions()})
+    versions = {"limbeck": __version__, "python": platform.python_version(), **installed(_PACKAGES)}
+    known = {"student": recipe.use, "digest": recipe.digest(), "folder": str(recipe.folder), "versions": versions}
+    write_json(lock, known)
     return out
-
-
-def _versions() -> dict[str, Any]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {"versions": {"limbeck": __version__, "python": platform.python_version(), **found}}
 
 
 def work_of(recipe: DistillRecipe, out: Path, device: str, watcher: Watcher) -> Work:

@@ -13,7 +13,6 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from limbeck.recipe import Recipe
 from limbeck.schema import StageTable
 from limbeck.stage import decision_settings, model_settings, models_of, settings_of
 from limbeck.store import disk_errors, write_file
+from limbeck.versions import installed
 
 LEASES = ".leases"
 SOURCE = "source"
@@ -173,22 +173,12 @@ def lock(plan: Plan) -> dict[str, Any]:
             t.id: {"key": key, "version": t.stage.version}
             for t, key in zip(recipe.stages, plan.stage_keys, strict=True)
         },
-        "packages": _versions(),
+        "packages": installed(_PACKAGES),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "parts": list(plan.parts),
         "source_rows": plan.source_rows,
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _renumber(out: Path, recipe: Recipe) -> None:
