@@ -115,8 +115,10 @@ def _families(keys: Sequence[Hashable]) -> list[Positions]:
 class Stream:
     """An endless walk through a pool, in an order that seed and lap decide."""
 
-    def __init__(self, pool: Positions, seed: int, name: str, keys: Sequence[Hashable] | None = None) -> None:
-        """`name` keeps the orders of two streams of one seed apart; places of one key in `keys` follow each other."""
+    def __init__(
+        self, pool: Positions, seed: int, name: str, keys: Sequence[Hashable] | None = None, most: int = 1
+    ) -> None:
+        """`name` keeps the orders of two streams of one seed apart; of places with one key in `keys`, up to `most` follow each other."""
         self.pool = pool
         families = None if keys is None else _families(keys)
 
@@ -124,7 +126,9 @@ class Stream:
             rng = seeds.rng(seed, "order", name, lap)
             if families is None:
                 return rng.permutation(len(pool))
-            return np.concatenate([rng.permutation(families[i]) for i in rng.permutation(len(families))])
+            mixed = map(rng.permutation, families)
+            parts = [family[i : i + most] for family in mixed for i in range(0, len(family), most)]
+            return np.concatenate([parts[i] for i in rng.permutation(len(parts))])
 
         self._order = lru_cache(maxsize=4)(order)
 
@@ -152,8 +156,9 @@ class Batches:
         both = len(unlabelled)
         share = work.recipe.budget.labelled_share
         self._labelled_rows = round(batch_size * share) if both else batch_size
-        self._labelled = Stream(labelled, work.seed, f"{phase} labelled", labelled_keys)
-        self._unlabelled = Stream(unlabelled, work.seed, f"{phase} unlabelled", unlabelled_keys) if both else None
+        most = work.student.gathers
+        self._labelled = Stream(labelled, work.seed, f"{phase} labelled", labelled_keys, most)
+        self._unlabelled = Stream(unlabelled, work.seed, f"{phase} unlabelled", unlabelled_keys, most) if both else None
         self.epoch_steps = max(
             -(-len(labelled) // max(1, self._labelled_rows)),
             -(-len(unlabelled) // max(1, batch_size - self._labelled_rows)) if both else 0,
@@ -174,16 +179,17 @@ class Batches:
         """
         student, phase = self._work.student, self._phase
         takes_all = type(student).takes is Student.takes
-        if takes_all and not student.gathers:
+        gathers = student.gathers > 1
+        if takes_all and not gathers:
             return pool, None
         times, keys = np.ones(len(pool), int), []
         for i, row in enumerate(self._work.dataset.walk(pool, student.dealt_by)):
             if not takes_all:
                 times[i] = int(student.takes(row, phase))
-            if student.gathers:
+            if gathers:
                 key = student.together(row)
                 keys += [None if key is None else hash(key)] * times[i]
-        return np.repeat(pool, times), keys if student.gathers else None
+        return np.repeat(pool, times), keys if gathers else None
 
     def _swapped(self, pool: Positions) -> dict[int, int]:
         """The sham teacher's targets, within each kind of rows that the student calls exchangeable."""
@@ -217,7 +223,7 @@ class Batches:
         mine = range(rank * len(whole) // world, (rank + 1) * len(whole) // world)
         items = [self._item(step, place, *whole[place]) for place in mine]
         size = self._micro or max(1, len(items))
-        if size < len(items):
+        if size < len(items) and self._work.student.gathers == 1:
             items.sort(key=lambda item: self._work.student.length(item.row))  # stable: by default as they came
         return [
             self._work.student.batch(items[i : i + size], self._phase, self._work) for i in range(0, len(items), size)

@@ -230,16 +230,17 @@ class Student(ABC):
         return None
 
     @property
-    def gathers(self) -> bool:
-        """Whether rows of one `together` follow each other in the walk through the training rows; asking reads them all."""
-        return False
+    def gathers(self) -> int:
+        """How many rows of one `together` follow each other in the walk through the training rows; more than 1 reads them all."""
+        return 1
 
     def together(self, row: dict[str, Any]) -> Hashable:
         """What gathered rows have in common; None where a row goes alone."""
         return None
 
     def length(self, row: dict[str, Any]) -> float:
-        """Rows of about one length share a micro-batch, so that little is padded; cutting a batch changes no result."""
+        """Rows of about one length share a micro-batch, so that little is padded, unless they are gathered; cutting a
+        batch changes no result."""
         return 0
 
     def paces(self, phase: str) -> Mapping[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pytest
@@ -57,6 +57,22 @@ def test_each_row_comes_once_in_each_round(work):
     assert len(unlabelled) == len(set(unlabelled)) == 72
     labelled = [p for step in range(3) for p, known in drawn.positions(step) if known]
     assert len(labelled) == len(set(labelled)) == 24
+
+
+def test_rows_of_a_key_come_so_many_at_a_time_and_each_once():
+    """Oracle: sizes worked by hand: 7 of a key by 3 are 3, 3 and 1, wherever those parts come to lie."""
+    keys = ["a"] * 7 + ["b"] * 2 + [None] * 4
+    walk = batches.Stream(np.arange(100, 113), 0, "tune", keys, 3)
+    lap = [walk[n] - 100 for n in range(13)]
+    assert sorted(lap) == list(range(13))
+    assert lap != [walk[n] - 100 for n in range(13, 26)]
+    runs = [(key, len(list(same))) for key, same in groupby(lap, lambda n: keys[n] or n)]
+    assert ("b", 2) in runs
+    assert all(n in (1, 3, 4, 6, 7) for key, n in runs if key == "a")
+    together = batches.Stream(np.arange(13), 0, "tune", keys, 64)
+    assert ("a", 7) in [
+        (k, len(list(same))) for k, same in groupby((together[n] for n in range(13)), lambda n: keys[n])
+    ]
 
 
 def test_arms_of_one_seed_see_the_same_labelled_rows_in_the_same_order(work):

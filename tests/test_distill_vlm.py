@@ -160,7 +160,7 @@ def test_tokens_of_long_answers_weigh_what_the_reduction_says(home, tmp_path, re
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_gradients_do_not_depend_on_whether_pictures_are_shared(home, tmp_path, attention):
     """Oracle: the same rows one by one; those of a picture, of two pictures, and with the question before the picture."""
-    sets = ["student.share_pictures=true", "student.tune_vision=0.3"]
+    sets = ["student.share_pictures=64", "student.tune_vision=0.3"]
     work = work_of(home, tmp_path / "out", *sets, arm="labels")
     alone = work_of(home, tmp_path / "alone", "student.tune_vision=0.3", arm="labels")
     found = batches.pools(work.dataset, work.recipe, 0)
@@ -188,7 +188,7 @@ def test_gradients_do_not_depend_on_whether_pictures_are_shared(home, tmp_path, 
 
 def test_rows_of_a_picture_follow_each_other_and_each_comes_once(home, tmp_path):
     """Oracle: the pictures of the rows of a whole walk."""
-    work = work_of(home, tmp_path / "out", "student.share_pictures=true", arm="labels")
+    work = work_of(home, tmp_path / "out", "student.share_pictures=64", arm="labels")
     found = batches.pools(work.dataset, work.recipe, 0)
     rows = batches.Batches(work, ARMS["labels"], found, "tune", len(found.labelled), None)
     orders = [[position for position, _ in rows.positions(step)] for step in range(2)]

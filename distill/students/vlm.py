@@ -72,9 +72,9 @@ class VLM(Student):
     """Whether a tower's class token is seen beside its patches."""
     tune_vision: Annotated[float, Ge(0), Le(1)] = 0.0
     """Share of the learning rate at which the vision tower learns along; at 0 it is frozen, as in LLaVA 1.5."""
-    share_pictures: bool = False
-    """Whether rows of one picture come in one step, behind one copy of it: the same loss for less work, and fewer
-    different pictures a step. Pays where there are several questions a picture, asked after it."""
+    share_pictures: Annotated[int, Ge(1)] = 1
+    """Most rows of one picture that come in one step, behind one copy of it: the same loss for less work, and fewer
+    different pictures a step. Pays where there are several questions a picture, asked after it; 1 shares none."""
     loss_reduction: Literal["token", "square", "sample"] = "token"
     """What a token weighs in the mean: the same everywhere, one over the square root of its answer's length, or one over
     that length, so that a yes counts for as much as a description. `square` is what InternVL 2.5 learnt with."""
@@ -202,8 +202,8 @@ class VLM(Student):
         return row["language"], row["question_type"], row.get("answer_type")
 
     @property
-    def gathers(self) -> bool:
-        """Where pictures are shared."""
+    def gathers(self) -> int:
+        """As many as share a picture."""
         return self.share_pictures
 
     def together(self, row: dict[str, Any]) -> Hashable:
@@ -225,7 +225,7 @@ class VLM(Student):
         from distill.vlm.collating import collated, token_weights
 
         conversations = [c for item in items for c in self._conversations(item, work)]
-        batch = collated(conversations, self.parts(work).words, self.parts(work).pixels, self.share_pictures)
+        batch = collated(conversations, self.parts(work).words, self.parts(work).pixels, self.share_pictures > 1)
         return batch | {"answer_weights": token_weights(batch["answer_of"], self.loss_reduction)}
 
     def counts(self, batch: Batch) -> dict[str, float]:
