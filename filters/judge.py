@@ -117,7 +117,7 @@ def _ratings(text: str) -> Row:
     ratings: Row = {}
     for axis in AXES:
         value = found.get(axis)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or not 1 <= value <= 5:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 5 or value != int(value):
             raise ValueError(f'"{axis}" is {value!r}; expected a whole number from 1 to 5')
         ratings[axis] = int(value)
     reason = found.get("reason")

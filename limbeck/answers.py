@@ -19,6 +19,7 @@ _REFUSAL = re.compile(
     r"|i['’]?m (not able|unable)|i am (not able|unable)|as an ai\b)",
     re.IGNORECASE,
 )
+_HALVES = re.compile("[\ud800-\udfff]")
 _JUNK = re.compile(
     r"</?[a-zA-Z!][^<>]*>"  # HTML or XML tags
     r"|&(?:[a-zA-Z]{2,8}|#x?[0-9a-fA-F]{1,6});"  # their entities
@@ -31,6 +32,8 @@ _JUNK = re.compile(
 
 def read_object(text: str) -> dict[str, Any]:
     """The first JSON object in an answer; thoughts, fences and talk around it are passed over.
+
+    Halves of surrogate pairs, which fit into no file, become U+FFFD.
 
     >>> read_object('Sure! ```json\\n{"edit": "add a hat"}\\n```')
     {'edit': 'add a hat'}
@@ -45,9 +48,25 @@ def read_object(text: str) -> dict[str, Any]:
             raise ValueError("no JSON object in the answer")
         text = text[start:]
     try:
-        return json.JSONDecoder(strict=False).raw_decode(text)[0]
+        found = json.JSONDecoder(strict=False).raw_decode(text)[0]
     except json.JSONDecodeError as error:
         raise ValueError(f"the JSON is broken at character {error.pos}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    return _whole(found) if "\\u" in text else found
+
+
+def _whole(value: Any) -> Any:
+    """The same JSON without halves of surrogate pairs; `strict=False` and escapes let them by.
+
+    >>> _whole({"a": ["b\\ud83d"]})
+    {'a': ['b\ufffd']}
+    """
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_whole(name): _whole(item) for name, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list) else value
 
 
 def is_refusal(text: str) -> bool:

@@ -52,7 +52,9 @@ def test_ratings_decide():
     assert bodies[0]["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
-@pytest.mark.parametrize("bad", ["Good!", rated(true=9), rated(true="five"), rated(true=True), "{}", '["true"]'])
+@pytest.mark.parametrize(
+    "bad", ["Good!", rated(true=9), rated(true="five"), rated(true=True), rated(true=1e999), "{}", '["true"]']
+)
 def test_what_is_no_rating_fails_the_row_after_repair(bad):
     (out,), bodies = judge(ROWS[:1], lambda body: bad)
     assert isinstance(out, Failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 from limbeck.answers import fold, is_refusal, junk, read_object, script
@@ -21,10 +22,19 @@ def test_the_object_is_found(text):
     assert read_object(text) == {"edit": "add a hat", "n": 1}
 
 
-@pytest.mark.parametrize("text", ["", "add a hat", '{"edit": "add a', "<think>{} never ends", '{"edit": add}', "null"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "add a hat", '{"edit": "add a', "<think>{} never ends", '{"edit": add}', "null", '{"edit": ' + "[" * 100_000],
+)
 def test_no_object_no_answer(text):
     with pytest.raises(ValueError, match="JSON"):
         read_object(text)
+
+
+def test_half_a_surrogate_pair_fits_into_a_column():
+    found = read_object(r'{"edit": "add a hat \ud83d", "more": ["\ud83d\ude00", {"\udc00": 1}]}')
+    assert found == {"edit": "add a hat \ufffd", "more": ["\U0001f600", {"\ufffd": 1}]}
+    assert pa.array([found["edit"]])[0].as_py() == found["edit"]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,28 @@ def test_what_every_row_would_get_stops_at_once(status, words):
         answers, _ = ask(server, 30, concurrency=4, api_key_env="MY_KEY")
         stats = server.stats()
     assert all(isinstance(a, EndpointRefused) and words in str(a) and str(status) in str(a) for a in answers)
+    assert all("refused on demand" in str(a) for a in answers), "the server's own words"
     assert stats["requests"] <= 4  # those in flight; the others never left
+
+
+class Forbidding(LoopbackServer):
+    """Answers all conversations but two, which it refuses with HTTP 403, as gateways and OpenRouter do."""
+
+    def _reply(self, body, key, attempt):
+        said = body["messages"][0]["content"]
+        if said == "caption 3":
+            return self._error(403, "your input was flagged")
+        return self._error(403, "not for you") if said == "caption 5" else super()._reply(body, key, attempt)
+
+
+def test_a_row_that_is_forbidden_leaves_the_others_alone():
+    """Oracle: the two conversations that the server refuses; nothing was wrong with the key."""
+    with Forbidding(answer=lambda body: "hello") as server:
+        answers, _ = ask(server, 8, concurrency=1)
+    assert [getattr(a, "text", None) for a in answers] == ["hello"] * 3 + ["", "hello", None, "hello", "hello"]
+    assert answers[3].finish_reason == "content_filter"
+    assert type(answers[5]) is EndpointError
+    assert "HTTP 403: not for you" in str(answers[5])
 
 
 def test_nobody_there():

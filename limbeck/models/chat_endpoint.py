@@ -5,7 +5,7 @@
        └── sleep outside the slot <── 408 409 429 5xx, timeouts, lost connections
 
 A stray error delays its own row only; there is no throttle that every error tightens. Only when most recent answers
-were 429 does the whole client wait. What would fail for every row (401, 403, 404, nobody there) stops the run.
+were 429 does the whole client wait. What would fail for every row (401, 404, a 403 before any answer, nobody there) stops the run.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _MOST_BYTES = 16 * 2**20
 _LONG_S = 10.0
 """Waits from this on are told."""
 _OPTIONAL = ("response_format", "max_tokens", "temperature", "seed")
+_MODERATED = ("content_filter", "content_policy", "moderation", "flagged")
 _UNKNOWN_PARAMETER = ("support", "unknown", "unrecognized", "unexpected", "not permitted", "not allowed", "extra")
 
 
@@ -123,9 +124,9 @@ class EndpointChat:
         """Answers one conversation (see `ChatModel.complete`).
 
         Raises:
-            EndpointRefused: the key or the model is refused (401, 403, 404): no row can succeed.
+            EndpointRefused: the key or the model is refused (401, 404, or 403 before any answer): no row can succeed.
             EndpointUnreachable: there was not one answer so far, and this one had none in `tries` requests.
-            EndpointError: this one got no answer in `tries` requests, or its content was refused (400, 413, 422).
+            EndpointError: this one got no answer in `tries` requests, or its content was refused (400, 403, 413, 422).
         """
         wanted: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         if seed is not None:
@@ -252,13 +253,14 @@ class EndpointChat:
         code = error.status_code
         if error.code == "insufficient_quota":  # OpenAI's 429 that no waiting helps
             code = 402
-        if code in _FATAL:
+        if code in _FATAL and not (code == 403 and self._answered):  # the key has access: it is this row
             remedy = f"set the environment variable {self.api_key_env} to a key that is valid there"
             if code == 402:
                 remedy = f"add credit to the account of the key in {self.api_key_env}, or use another key"
             if code == 404:
                 remedy = f"check `model` and `base_url`; GET {self.base_url}/models lists what is served"
-            self._fatal = EndpointRefused(f"{_FATAL[code]} (HTTP {code})", where=self._where(), remedy=remedy)
+            said = f"{_FATAL[code]} (HTTP {code}: {_told(error)})"
+            self._fatal = EndpointRefused(said, where=self._where(), remedy=remedy)
             raise self._fatal from error
         if code < 500 and code not in _RETRIED:
             self._refused += 1
@@ -381,9 +383,8 @@ def _is_limited(error: openai.APIError) -> bool:
 
 
 def _is_moderated(error: openai.APIStatusError) -> bool:
-    return error.status_code == 400 and any(
-        word in f"{error.code} {error.message}".lower() for word in ("content_filter", "content_policy", "moderation")
-    )
+    said = f"{error.code} {error.message}".lower()
+    return error.status_code in (400, 403) and any(word in said for word in _MODERATED)
 
 
 def _retry_after(error: openai.APIStatusError) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -73,6 +74,7 @@ def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None)
         SourceError: the source can't be read at all.
     """
     seen: set[str] = set()
+    copies: Counter[str] = Counter()
     most = min((n for n in (limit, source.limit) if n is not None), default=None)
     for found in islice(_READERS[source.kind].rows(source, folder, seed), most):
         if isinstance(found, Unusable):
@@ -90,7 +92,8 @@ def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None)
             )
             row_id = row_id or result.id
         if row_id in seen:
-            row_id = next(name for n in range(2, len(seen) + 3) if (name := f"{row_id}~{n}") not in seen)
+            copies[row_id] += 1
+            row_id = f"{row_id}~{copies[row_id] + 1}"  # ids hold no tilde of their own
             detail = "the same content" if source.id_column is None else f"the same {source.id_column}"
             result = Drop(row_id, "duplicate", f"{detail} as an earlier row")
         seen.add(row_id)

@@ -130,8 +130,9 @@ def _short(value: Any) -> str:
 def plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
     """An encoded picture as RGB or greyscale PNG or JPEG, upright; or (reason, detail).
 
-    Pictures that are so already keep their bytes. Anything else, CMYK or with transparency or rotated by its EXIF
-    tag, is encoded anew as PNG. The size is read from the header before any pixel is decoded.
+    Pictures that are so already keep their bytes. Anything else, CMYK or with transparency or turned or mirrored by its
+    EXIF tag, is encoded anew as PNG; of the several pictures of a phone's MPO the first is taken. The size is read from
+    the header before any pixel is decoded.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of large files, whose limit follows, and of odd tags
@@ -139,7 +140,7 @@ def plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
 
 
 def _plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
-    from PIL import Image, ImageOps
+    from PIL import ExifTags, Image, ImageOps
 
     from limbeck.pictures import words_of
 
@@ -152,11 +153,12 @@ def _plain_picture(data: bytes, max_pixels: int) -> bytes | tuple[str, str]:
             return "image_too_large", f"{width} x {height}; the recipe allows {max_pixels} pixels"
         if width == 0 or height == 0:
             return "image_empty", f"{width} x {height}"
-        if getattr(picture, "is_animated", False):
+        if getattr(picture, "is_animated", False) and picture.format != "MPO":  # of phones: the photo comes first
             return "image_animated", f"{picture.n_frames} frames"
         picture.load()
+        is_upright = picture.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9)
         upright = ImageOps.exif_transpose(picture)
-        if picture.mode in ("RGB", "L") and picture.format in ("PNG", "JPEG") and upright.size == picture.size:
+        if picture.mode in ("RGB", "L") and picture.format in ("PNG", "JPEG") and is_upright:
             return data
         if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
             ground = Image.new("RGBA", upright.size, "white")
