@@ -11,12 +11,12 @@ from annotated_types import Ge, Gt, Le
 from limbeck.duplicates import (
     PICTURE_BYTES,
     TEXT_BYTES,
+    pair_clusters,
     picture_clusters,
     picture_signature,
     stacked,
     text_clusters,
     text_signature,
-    text_similarity,
 )
 from limbeck.pictures import Fault, decode
 from limbeck.records import column, columns
@@ -118,11 +118,7 @@ class NearDuplicates(Filter):
             rows = np.flatnonzero(both)
             texts = stacked(columns["text_signature"][rows], TEXT_BYTES)
             pictures = stacked(columns["picture_signature"][rows], _COMPARED * PICTURE_BYTES)
-
-            def near(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-                return text_similarity(texts[i], texts[j], len(self.texts)) >= self.min_text
-
-            labels = picture_clusters(pictures, self.max_bits, self.max_colour, also=near)
+            labels = pair_clusters(texts, pictures, len(self.texts), self.min_text, self.max_bits, self.max_colour)
             masks["duplicate_pair"][rows] = self._worse(labels, np.arange(len(rows)), rows, columns)
         return masks
 

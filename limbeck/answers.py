@@ -24,7 +24,7 @@ _JUNK = re.compile(
     r"</?[a-zA-Z!][^<>]*>"  # HTML or XML tags
     r"|&(?:[a-zA-Z]{2,8}|#x?[0-9a-fA-F]{1,6});"  # their entities
     r"|\\(?:[nrt\"/\\]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})"  # escapes that were escaped once too often
-    r"|\$\w+|\{\w*\}|\[(?:INST|/INST|caption|edit|output)\]|<\|"  # placeholders and chat markup
+    r"|\$[a-zA-Z_]\w*|\{\w*\}|\[(?:INST|/INST|caption|edit|output)\]|<\|"  # placeholders and chat markup
     r"|```|https?://"
     r"|[\x00-\x08\x0b-\x1f\x7f\ufffd\ud800-\udfff]"
 )

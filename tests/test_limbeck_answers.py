@@ -43,6 +43,8 @@ def test_half_a_surrogate_pair_fits_into_a_column():
         ("make it <b>blue</b>", "<b>"),
         ("add a hat &amp; a scarf", "&amp;"),
         ("line\\nbreak", "\\n"),
+        ("add a $thing", "$thing"),
+        ("change the price to $20", None),
         ("add a {thing}", "{thing}"),
         ("see https://x.org", "https://"),
         ("bell\x07", "\x07"),

@@ -13,6 +13,7 @@ from limbeck.duplicates import (
     PICTURE_BYTES,
     TEXT_BYTES,
     normalise,
+    pair_clusters,
     picture_clusters,
     picture_signature,
     text_clusters,
@@ -116,3 +117,31 @@ def test_up_to_that_many_bits_no_near_pair_is_missed(pictures, bits):
     strict = picture_clusters(rows, 0, 0.0)
     equal = (flipped[:200] == flipped[200:]).all(axis=1)
     assert ((strict[:200] == strict[200:]) == equal).all()
+
+
+def test_among_many_of_one_layout_those_of_like_colours_are_found():
+    """Oracle: all pairs; forty rows of one hash, each of two colours twice."""
+    rng = np.random.default_rng(4)
+    rows = np.zeros((40, PICTURE_BYTES), np.uint8)
+    rows[:, 8:] = rng.integers(0, 256, (20, 48)).repeat(2, 0)
+    order = rng.permutation(40)
+    labels = picture_clusters(rows[order], 3, 0.03)
+    owner = order // 2
+    assert ((labels[:, None] == labels) == (owner[:, None] == owner)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_many_questions_about_a_picture_those_that_repeat_are_found(seed):
+    """Oracle: all pairs, in any order: the same thirty questions about six pictures, half of them asked again."""
+    rng = np.random.default_rng(seed)
+    asked = [text_signature(["".join(rng.choice([*"abcdefghij "], 40))]) for _ in range(30)]
+    shown = [picture_signature(photo.resize((64 + 8 * n, 64 + 8 * n))) for photo in PHOTOS[:3] for n in range(2)]
+    rows = [(q, p) for q in range(30) for p in range(6) if p % 2 == 0 or q % 2 == 0]
+    order = rng.permutation(len(rows))
+    owner = np.array([(q, p // 2) for q, p in rows])[order]
+    texts = rows_of(*(asked[rows[n][0]] for n in order))
+    pictures = rows_of(*(shown[rows[n][1]] for n in order))
+    labels = pair_clusters(texts, pictures, 1, 0.9, 3, 0.03)
+    same = (owner[:, None] == owner).all(-1)
+    assert ((labels[:, None] == labels) == same).all()
+    assert len(set(labels)) == 90
