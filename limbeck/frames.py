@@ -126,12 +126,12 @@ class Frame:
         own = [n for n in missing if n in self.schema.names and n not in IDENTITY]
         if own:
             table = self._read(own)
-            self._columns.update((name, table[name].take(pa.array(self._made))) for name in own)
+            self._columns.update((name, taken(table[name], pa.array(self._made))) for name in own)
         if self.parent is not None and (inherited := [n for n in missing if n not in own and n not in IDENTITY]):
             self.parent.prefetch(inherited)
 
     def _inherited(self, name: str) -> pa.ChunkedArray:
-        return self.parent.column(name).take(pa.array(self.parents, mask=self.parents < 0))
+        return taken(self.parent.column(name), pa.array(self.parents, mask=self.parents < 0))
 
     def array(self, name: str) -> np.ndarray:
         """One column for a decision: numbers with NaN for null, anything else as objects."""
@@ -151,8 +151,52 @@ class Frame:
         """
         wanted = list(dict.fromkeys((*IDENTITY, *names)))
         self.prefetch(wanted)
-        table = pa.table([self.column(name) for name in wanted], names=wanted)
-        return (table if where is None else table.take(pa.array(where))).to_pylist()
+        arrays = [self.column(name) for name in wanted]
+        if where is not None:
+            arrays = [taken(array, pa.array(where)) for array in arrays]
+        return pa.table(arrays, names=wanted).to_pylist()
+
+
+def taken(column: pa.ChunkedArray, at: pa.Array, most_bytes: int = 2**30) -> pa.ChunkedArray:
+    """Values of a column by position; null where the position is.
+
+    Arrow's own `take` joins all chunks first, and its arrays of pictures or texts hold 2 GiB at most. Larger columns, and
+    those that become larger since children share a parent's picture, come in chunks of about `most_bytes`.
+    """
+    one = column.nbytes / max(1, len(column))
+    if max(column.nbytes, one * len(at)) <= most_bytes:
+        return column.take(at)
+    largest = pc.max(_sizes(column)).as_py() or 0
+    wide, step = column.cast(_wide(column.type)), max(1, int(most_bytes // max(1, largest)))
+    parts = [wide.take(at[start : start + step]).cast(column.type).chunks for start in range(0, len(at), step)]
+    return pa.chunked_array([chunk for part in parts for chunk in part], column.type)
+
+
+def _sizes(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
+    """Bytes of each value of a column of pictures, texts, or lists of either; of anything else 8."""
+    kind = column.type
+    if pa.types.is_binary(kind) or pa.types.is_string(kind):
+        return pc.binary_length(column)
+    if pa.types.is_list(kind) and (pa.types.is_binary(kind.value_type) or pa.types.is_string(kind.value_type)):
+        lists = [_list_sizes(chunk) for chunk in column.chunks]
+        return pa.chunked_array(lists, pa.int64())
+    return pa.array([8], pa.int64())
+
+
+def _list_sizes(chunk: pa.ListArray) -> pa.Array:
+    ends = np.append(0, np.cumsum(pc.fill_null(pc.binary_length(chunk.flatten()), 0).to_numpy(zero_copy_only=False)))
+    counts = pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
+    bounds = np.append(0, np.cumsum(counts))
+    return pa.array(ends[bounds[1:]] - ends[bounds[:-1]], pa.int64())
+
+
+def _wide(kind: pa.DataType) -> pa.DataType:
+    """The type with offsets of 64 bits, as far as it has any."""
+    if pa.types.is_binary(kind):
+        return pa.large_binary()
+    if pa.types.is_string(kind):
+        return pa.large_string()
+    return pa.large_list(_wide(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from limbeck.decisions import ERROR
+from limbeck.frames import taken
 from limbeck.outcome import Level, Outcome
 from limbeck.report import truth
 from limbeck.report.data import Bound, Failure, Pair, ReportData, ScoreHistogram
@@ -68,7 +69,7 @@ def collect(build: Build) -> ReportData:
 def _edit_types(level: Level, where: np.ndarray) -> list[Any]:
     """Of each row what it is evenly drawn by: the kind of edit; the kind of question and its language."""
     names = [name for name in ("edit_type", "question_type", "language") if level.frame.field(name) is not None]
-    columns = [level.frame.column(name).take(pa.array(where)).to_pylist() for name in names]
+    columns = [taken(level.frame.column(name), pa.array(where)).to_pylist() for name in names]
     return list(zip(*columns, strict=True)) if columns else [None] * len(where)
 
 
