@@ -20,31 +20,34 @@ from limbeck.records import column, columns
 from limbeck.stage import Decision, Filter, Reasons, Row, Run, settings
 
 _CHUNK = 4096
+_MOST_BITS = 16
 
 
 @settings
 class HeldOut(Filter):
     """Drops rows that show a picture of the held-out set, or nearly.
 
-    Every picture's perceptual hash and colours are compared with those of all held-out pictures; an exact hash of bytes
-    would miss a resize. The held-out set is one or more Parquet files; every picture in them counts, in whatever column
+    Every picture's perceptual hash and colours are compared with those of all held-out pictures, and it is one of them where
+    one is near in both; an exact hash of bytes would miss a resize. The held-out set is one or more Parquet files; every picture in them counts, in whatever column
     (bytes, the `Image` feature, or lists of them).
     """
 
     name: ClassVar = "held_out"
-    version: ClassVar = 1
+    version: ClassVar = 2
     reads: ClassVar = columns("images")
     writes: ClassVar = (
         column("held_out_bits", pa.int32()),  # difference of hashes from the nearest held-out picture, of 64
         column("held_out_colour", pa.float32()),  # mean difference of colours from that picture, in [0, 1]
+        # (17,): the least mean difference of colours among held-out pictures within 0, 1, ... bits; 1 where there are none
+        column("held_out_colours", pa.list_(pa.float32())),
     )
     reasons: ClassVar = ("held_out_picture",)
 
     against: tuple[str, ...]
     """Parquet files, from the working directory. A digest of each one's contents is put behind its name (`FILE#DIGEST`), so
     that another file is another setting; a build can be read when they are gone."""
-    max_bits: Annotated[int, Decision(), Ge(0), Le(64)] = 4
-    """Greatest difference of hashes, in bits, of the same picture."""
+    max_bits: Annotated[int, Decision(), Ge(0), Le(_MOST_BITS)] = 4
+    """Greatest difference of hashes, in bits of 64, of the same picture."""
     max_colour: Annotated[float, Decision(), Ge(0), Le(1)] = 0.04
     """Greatest mean difference of colours of the same picture."""
 
@@ -79,35 +82,39 @@ class HeldOut(Filter):
 
     def score(self, rows: list[Row], run: Run) -> list[Row]:
         """The distance of each row's nearest picture from the held-out ones; null without pictures."""
-        known: dict[bytes, tuple[int, float] | None] = {}
+        known: dict[bytes, np.ndarray | None] = {}
         out = []
         for row in rows:
             near = []
             for image in row["images"] or ():
                 if image not in known:
                     signature = _signature(image)
-                    known[image] = None if signature is None else self._nearest(signature)
-                near += [known[image]] if known[image] else []
-            bits, colour = min(near, default=(None, None))
-            out.append({"held_out_bits": bits, "held_out_colour": colour})
+                    known[image] = None if signature is None else self._least_colours(signature)
+                near += [] if known[image] is None else [known[image]]
+            if not near:
+                out.append(dict.fromkeys(field.name for field in self.writes))
+                continue
+            exactly = np.min(near, axis=0)  # (65,)
+            bits = int(np.flatnonzero(exactly < np.inf)[0])
+            within = np.minimum(np.minimum.accumulate(exactly), 1)[: _MOST_BITS + 1]
+            out.append(
+                {"held_out_bits": bits, "held_out_colour": float(exactly[bits]), "held_out_colours": within.tolist()}
+            )
         return out
 
-    def _nearest(self, signature: bytes) -> tuple[int, float]:
-        """Hash difference and colour difference of the held-out picture that is nearest by both."""
-        own = np.frombuffer(signature, np.uint8)
-        best = (65, 1.0)
+    def _least_colours(self, signature: bytes) -> np.ndarray:
+        """(65,): the least mean colour difference of held-out pictures whose hashes differ in so many bits; infinite for none."""
+        own, least = np.frombuffer(signature, np.uint8), np.full(65, np.inf)
         for start in range(0, len(self._signatures), _CHUNK):
             others = self._signatures[start : start + _CHUNK]
             bits = np.bitwise_count(others[:, :8] ^ own[:8]).sum(1)
-            colours = np.abs(others[:, 8:].astype(np.int16) - own[8:]).mean(1) / 255
-            nearest = int(np.lexsort((colours, bits))[0])
-            best = min(best, (int(bits[nearest]), float(colours[nearest])))
-        return best
+            np.minimum.at(least, bits, np.abs(others[:, 8:].astype(np.int16) - own[8:]).mean(1) / 255)
+        return least
 
     def decide(self, row: Row) -> Reasons:
         """Reasons against one row."""
-        bits, colour = row["held_out_bits"], row["held_out_colour"]
-        same = bits is not None and bits <= self.max_bits and np.float32(colour) <= np.float32(self.max_colour)
+        least = row["held_out_colours"]
+        same = least is not None and np.float32(least[self.max_bits]) <= np.float32(self.max_colour)
         return ("held_out_picture",) if same else ()
 
 

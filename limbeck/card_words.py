@@ -112,6 +112,7 @@ ABOUT_SCORES: dict[str, str] = {
     "difference": "mean difference of the pictures, as a share",
     "held_out_bits": "bits of 64 in which the nearest held-out picture's hash differs",
     "held_out_colour": "mean difference of colours from that picture, as a share",
+    "held_out_colours": "the same, least among held-out pictures within 0, 1, ... 16 bits",
     "leak": "words that give the text's source away; empty where none do",
     "text_truncated": "whether a caption was too long for the model",
     "text_signature": "by which nearly the same texts are found",

@@ -45,7 +45,29 @@ def test_held_out_pictures_are_found_however_they_were_saved(held_out):
     rows.append({"id": "broken", "images": [b"no picture"]})
     scored = stage.score(rows, DirectRun())
     assert [bool(stage.decide(out)) for out in scored] == [True] * 3 + [False] * 11
-    assert scored[-1] == {"held_out_bits": None, "held_out_colour": None}
+    assert scored[-1] == {"held_out_bits": None, "held_out_colour": None, "held_out_colours": None}
+
+
+def recoloured(data):
+    """As light in every place, in other colours."""
+    luma, blue, red = Image.open(io.BytesIO(data)).convert("YCbCr").split()
+    out = io.BytesIO()
+    Image.merge("YCbCr", (luma, blue.point(lambda v: 255 - v), red.point(lambda v: 255 - v))).convert("RGB").save(
+        out, "PNG"
+    )
+    return out.getvalue()
+
+
+def test_other_held_out_pictures_hide_none(held_out, tmp_path):
+    """Oracle: what is found among the held-out pictures alone, beside which recoloured ones of nearer hashes come."""
+    small = [resized(image, side) for image in PICTURES[:3] for side in range(20, 80, 4)]
+    pq.write_table(pa.table({"image": [recoloured(data) for data in small]}), tmp_path / "more.parquet")
+    rows = [{"id": str(n), "images": [png(PICTURES[9]), data]} for n, data in enumerate(small)]
+    alone, both = HeldOut(against=(held_out,)), HeldOut(against=(held_out, str(tmp_path / "more.parquet")))
+    caught = [n for n, out in enumerate(alone.score(rows, DirectRun())) if alone.decide(out)]
+    among = both.score(rows, DirectRun())
+    assert all(both.decide(among[n]) for n in caught)
+    assert sum(among[n]["held_out_colour"] > both.max_colour for n in caught) > 5, "of which others are nearer by hash"
 
 
 def test_another_file_is_another_setting(held_out, tmp_path):
