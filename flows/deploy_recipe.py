@@ -140,7 +140,10 @@ def _schedule(cron: str, timezone: str) -> tuple[Any, datetime]:
             f"{cron!r} is no schedule", where="--cron",
             expected="minute, hour, day of the month, month, day of the week, such as '0 3 * * 1' for Mondays at 3",
         ) from None  # fmt: skip
-    (first,) = asyncio.run(Dated(cron=cron, timezone=timezone).get_dates(n=1))
+    try:
+        (first,) = asyncio.run(Dated(cron=cron, timezone=timezone).get_dates(n=1))
+    except ValueError:  # Prefect's reader of schedules: no such day; or none came
+        raise RequestError(f"{cron!r} never comes", where="--cron", expected="a day that some year has") from None
     return schedule, first
 
 

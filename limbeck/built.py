@@ -47,8 +47,13 @@ class Build:
         self.path = Path(out)
         try:
             self.lock: dict[str, Any] = orjson.loads((self.path / "lock.json").read_bytes())
-        except FileNotFoundError:
-            raise BuildNotFound(f"{out} holds no build", expected="a folder that `limbeck run` wrote") from None
+        except (FileNotFoundError, NotADirectoryError):
+            remedy = ""
+            if self.path.suffix == ".toml" and self.path.is_file():
+                remedy = "a recipe's build lies in builds/NAME, or where `limbeck run --out` said"
+            raise BuildNotFound(
+                f"{out} holds no build", expected="a folder that `limbeck run` wrote", remedy=remedy
+            ) from None
         if recipe is not None:
             self.recipe = recipe
 

@@ -43,6 +43,7 @@ def test_a_server_that_doesnt_answer(tmp_path):
     ("arguments", "word"),
     [
         (("--cron", "mondays"), "'mondays' is no schedule; expected minute, hour"),
+        (("--cron", "0 0 30 2 *"), "'0 0 30 2 *' never comes"),
         (("--cron", "0 3 * * 1", "--timezone", "Mars/Olympus"), "'Mars/Olympus' is no time zone"),
         (("--cron", "0 3 * * 1", "--publish", "alone"), "'alone' can't be a name on the Hub"),
         (("--cron", "0 3 * * 1", "--publish", "me/toys"), "without a licence nothing is published"),

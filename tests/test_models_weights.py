@@ -7,7 +7,10 @@ import json
 
 import pytest
 
-from limbeck.errors import ModelNotFound, UnsafeWeights
+from limbeck.built import open_build
+from limbeck.errors import BuildNotFound, ModelNotFound, UnsafeWeights
+from limbeck.models import fingerprint
+from limbeck.models.spec import ModelSpec
 from limbeck.models.weights import require_safetensors
 
 PIPELINE = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
@@ -67,3 +70,23 @@ def test_a_folder_without_weights_says_so(tmp_path):
 def test_a_hub_id_out_of_reach_is_left_to_the_loader(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     require_safetensors("nobody/no-such-model")
+
+
+def test_a_folder_is_known_by_all_that_changes_its_answers(tmp_path):
+    """Oracle: which files a loader reads; in one process, since a folder may be trained into again."""
+    lay(tmp_path / "m", "config.json", "model.safetensors", "chat_template.jinja", "README.md", "pictures/a.png")
+    spec, known = ModelSpec(id=str(tmp_path / "m")), set()
+    for name, counts in {
+        "model.safetensors": True, "config.json": True, "chat_template.jinja": True, "README.md": False, "pictures/a.png": False,
+    }.items():  # fmt: skip
+        before = fingerprint(spec)
+        (tmp_path / "m" / name).write_bytes(b"another")
+        assert (fingerprint(spec) != before) == counts, name
+        known.add(fingerprint(spec))
+    assert len(known) == 3
+
+
+def test_a_recipe_in_the_place_of_its_build_is_told_so(tmp_path):
+    (tmp_path / "a.toml").write_text("[dataset]")
+    with pytest.raises(BuildNotFound, match=r"a\.toml holds no build.*builds/NAME"):
+        open_build(tmp_path / "a.toml")

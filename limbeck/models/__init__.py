@@ -148,13 +148,9 @@ def fingerprint(spec: ModelSpec, folder: Path | None = None) -> str:
     if Path(place).exists():
         from limbeck.models.weights import weights_name
 
-        return f"{spec.id if spec.is_mini else Path(place).name}:{_contents(place, weights_name)}{suffix}"
+        contents = weights_name(place, place).removeprefix("folder@")
+        return f"{spec.id if spec.is_mini else Path(place).name}:{contents}{suffix}"
     return f"{spec.id}@{_commit(spec.id, spec.revision)}{suffix}"
-
-
-@cache
-def _contents(place: str, weights_name: Any) -> str:
-    return weights_name(place, place).removeprefix("folder@")
 
 
 @cache

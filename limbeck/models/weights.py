@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -154,10 +155,21 @@ def weights_name(folder_or_id: str | Path, snapshot: str | Path) -> str:
     snapshot = Path(snapshot)
     if snapshot.parent.name == "snapshots":
         return f"{folder_or_id}@{snapshot.name}"
+    files = [file for file in sorted(snapshot.rglob("*")) if file.suffix in _READ]
+    stats = [file.stat() for file in files]
+    return _hashed(snapshot, tuple(files), tuple((stat.st_size, stat.st_mtime_ns) for stat in stats))
+
+
+_READ = frozenset({".safetensors", ".json", ".txt", ".model", ".jinja", ".tiktoken", ".vocab", ".spm"})
+"""Endings of files that change what a model answers: weights, settings, tokenizers, chat templates."""
+
+
+@cache
+def _hashed(folder: Path, files: tuple[Path, ...], stats: tuple[tuple[int, int], ...]) -> str:
+    """Hash of the files' names and contents, computed anew when a size or time of `stats` changes."""
     digest = hashlib.blake2b(digest_size=16)
-    for file in sorted(snapshot.rglob("*")):
-        if file.suffix in (".safetensors", ".json", ".txt", ".model"):
-            digest.update(file.relative_to(snapshot).as_posix().encode())
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "blake2b").digest())
+    for file in files:
+        digest.update(file.relative_to(folder).as_posix().encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "blake2b").digest())
     return f"folder@{digest.hexdigest()}"
