@@ -34,8 +34,8 @@ class MotionClips(Generator):
     """
 
     name: ClassVar = "motion_clips"
-    version: ClassVar = 2
-    reasons: ClassVar = ("picture_unusable",)
+    version: ClassVar = 3
+    reasons: ClassVar = ("picture_unusable", "motion_unusable")
 
     clips: Annotated[int, Ge(1)] = 1
     """Clips for each source row."""
@@ -84,24 +84,32 @@ class MotionClips(Generator):
         import torch
 
         from limbeck.motion.clip import make_clip
-        from limbeck.motion.cutouts import load_folder, load_picture
+        from limbeck.motion.cutouts import extent, load_folder, load_picture
+        from limbeck.motion.gain import check_gains
         from limbeck.motion.layer_draws import Material
         from limbeck.motion.row import arrays, labels
         from limbeck.motion.sampling import draw_clip
 
         cutouts = {} if self.cutouts is None else load_folder(Path(self.cutouts))
+        extents = {name: extent(pixels) for name, pixels in cutouts.items()}
         for row in rows:
-            pictures, material = dict(cutouts), Material(cutouts=tuple(cutouts))
+            pictures, material = dict(cutouts), Material(cutouts=extents)
             if self.background == "image":
                 name, pixels = load_picture(row["image"])
                 pictures[name] = pixels[:3]
-                material = Material(background=name, cutouts=tuple(cutouts))
+                material = Material(background=name, cutouts=extents)
             elif self.background == "scene":
-                material = Material(page=row["scene"], cutouts=tuple(cutouts))
+                material = Material(page=row["scene"], cutouts=extents)
             for draw in range(self.clips):
                 subset = str(run.rng(row["id"], draw).choice(self.subsets))
                 spec = draw_clip(self._clip_settings(draw), subset, run.seed(row["id"], draw), material)
-                child = {"id": f"{row['id']}/{draw}", **labels(spec)}
+                child = {"id": f"{row['id']}/{draw}"}
+                try:
+                    check_gains(spec)  # not left to the rendering, which `specs_only` puts off
+                except SettingError as error:
+                    yield Drop(child["id"], "motion_unusable", str(error))
+                    continue
+                child |= labels(spec)
                 if not self.specs_only:
                     try:
                         with torch.inference_mode():

@@ -10,7 +10,17 @@ import pytest
 from question_rows import storybook
 
 from limbeck.errors import RequestError
-from limbeck.exports import export, finevision, llamafactory, llava, trl
+from limbeck.exports import (
+    DISORDERED,
+    MARKED,
+    UNANSWERED,
+    UNREADABLE,
+    export,
+    finevision,
+    llamafactory,
+    llava,
+    trl,
+)
 from limbeck.pictures import png
 from limbeck.publish import _published
 from limbeck.records import columns, published
@@ -154,6 +164,12 @@ def test_rows_that_a_trainer_would_choke_on_are_left_out_and_counted(tmp_path):
         "finevision": 2,
     }
     assert left["llamafactory"].rows == 1
+    assert {name: dict(done.left_out) for name, done in left.items()} == {
+        "llava": {MARKED: 1, UNREADABLE: 1},
+        "llamafactory": {MARKED: 1, UNREADABLE: 1, DISORDERED: 1},
+        "trl": {UNREADABLE: 1, UNANSWERED: 1},
+        "finevision": {UNREADABLE: 1, DISORDERED: 1},
+    }
 
 
 def test_marked_text_comes_back():

@@ -15,14 +15,18 @@ from PIL import Image
 
 import limbeck
 from generators.motion_clips import MotionClips
+from limbeck import seeds
+from limbeck.errors import RequestError
 from limbeck.exports import export
 from limbeck.motion.clip import make_clip
 from limbeck.motion.curriculum import ClipSettings
 from limbeck.motion.cutouts import load_picture
+from limbeck.motion.gain import check_gains
 from limbeck.motion.sampling import draw_clip
 from limbeck.motion.spec import ClipSpec
 from limbeck.motion.storage import decode
 from limbeck.records import MOTION_ARRAYS, MOTION_LABELS
+from limbeck.stage import Drop
 from limbeck.testing import check_stage
 
 CLIP = "clip = { width_px = 40, height_px = 32, frames = 3, objects = [1, 2], object_radius = [0.1, 0.3] }"
@@ -130,6 +134,39 @@ def test_a_sweep_holds_each_clip_at_its_level():
         MotionClips(sweep={"gain": (0.5,)})
 
 
+def test_what_cannot_be_shown_is_dropped_whether_it_is_rendered_or_not():
+    """Things of up to twice the length that moves 25 px: some beyond the bound of 30. Oracle: `build_scene`'s own check."""
+    clip = ClipSettings(width_px=64, height_px=64, objects=(1, 2), amplitude_px=(25.0, 25.0), object_radius=(0.3, 0.4))
+    found = {}
+    for specs_only in (True, False):
+        stage = MotionClips(clips=12, subsets=("ordinary",), clip=clip, specs_only=specs_only, tracks=1)
+        found[specs_only] = list(stage.generate([{"id": "a"}], RunOf(7)))
+    refused = [[entry for entry in entries if isinstance(entry, Drop)] for entries in found.values()]
+    assert [drop.id for drop in refused[0]] == [drop.id for drop in refused[1]]
+    assert 0 < len(refused[0]) < 12
+    assert {drop.reason for drops in refused for drop in drops} == {"motion_unusable"}
+    assert "expected at most bound_px = 30" in refused[0][0].detail
+    for row in found[True]:
+        if not isinstance(row, Drop):
+            check_gains(ClipSpec.model_validate_json(row["clip_spec"]))
+
+
+class RunOf:
+    """What `generate` asks of a run."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def rng(self, row, draw=0):
+        return seeds.rng(self.number, "m", row, draw)
+
+    def seed(self, row, draw=0):
+        return seeds.seed(self.number, "m", row, draw)
+
+    def count(self, *_):
+        pass
+
+
 def png(picture):
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
@@ -165,3 +202,33 @@ def test_the_users_pictures_and_cut_outs_are_used_and_small_pictures_dropped(tmp
     (cutouts / "no_alpha.png").write_bytes(b"no picture at all")
     with pytest.raises(ValueError, match=r"no_alpha.png can't be read; expected a cut-out"):
         list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], None))
+
+
+def test_a_build_with_cut_outs_is_exported_with_the_folder_that_its_recipe_names(tmp_path):
+    """Oracle: the clips rendered with the cut-out's own pixels; without them nothing is written and the way is told."""
+    cutouts = tmp_path / "cutouts"
+    cutouts.mkdir()
+    square = np.zeros((8, 8, 4), np.uint8)
+    square[2:6, 2:6] = (255, 0, 0, 255)
+    (cutouts / "square.png").write_bytes(png(Image.fromarray(square, "RGBA")))
+    settings = f'cutouts = "{cutouts}"\nspecs_only = true\nsubsets = ["static_background"]'
+    path = recipe(tmp_path, "storybook = { rows = 2 }", settings)
+    text = path.read_text()
+    path.write_text(text[: text.index('[[stages]]\nuse = "motion_range"')])
+    built = limbeck.build(path, tmp_path / "out")
+    assert export(built, "oh2018", tmp_path / "oh2018").rows == 2
+    names = dict([load_picture((cutouts / "square.png").read_bytes())])
+    for number, row in enumerate(rows_of(built.path)):
+        clip = make_clip(ClipSpec.model_validate_json(row["clip_spec"]), names, tracks=0, occlusion=False)
+        written = np.asarray(Image.open(tmp_path / "oh2018" / "frameA" / f"{number:06d}.png")) / 255
+        assert np.abs(written - clip.clean[0].permute(1, 2, 0).numpy().clip(0, 1)).max() < 1.01 / 255
+
+    cutouts.rename(tmp_path / "moved")
+    with pytest.raises(
+        RequestError, match=r"row \S+: picture \w{12} is missing; .* in /.*cutouts\. .*--set cutouts=DIR"
+    ):
+        export(built, "oh2018", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    assert export(built, "oh2018", tmp_path / "again", cutouts=str(tmp_path / "moved")).rows == 2
+    with pytest.raises(RequestError, match="no PNG or WebP in"):
+        export(built, "oh2018", tmp_path / "third", cutouts=str(cutouts))

@@ -10,11 +10,13 @@ import importlib
 import inspect
 import pkgutil
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from limbeck.errors import RequestError, did_you_mean
 from limbeck.published_rows import Published
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from limbeck.built import Build
 
 ENTRY_POINTS = "limbeck.exports"
+UNREADABLE = "a picture can't be read"
+MARKED = "<image> stands in a text, and would count as a picture"
+DISORDERED = "turns don't alternate up to an answer, or a picture isn't shown"
+UNANSWERED = "there is no answer to learn"
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,18 @@ class Exported:
         path: the folder.
         rows: rows in it.
         next: what to tell the trainer, as it is typed.
-        unusable: rows left out, because a picture can't be read.
+        left_out: rows that aren't in it, by why.
     """
 
     path: Path
     rows: int
     next: str = ""
-    unusable: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def unusable(self) -> int:
+        """How many rows were left out."""
+        return sum(self.left_out.values())
 
     def __str__(self) -> str:
         return str(self.path)
@@ -74,10 +85,7 @@ def export(build: str | Path | Build, format: str, out: str | Path | None = None
     """
     folder = Path(build) if isinstance(build, str | Path) else build.path
     write = _writer(format)
-    known = [*inspect.signature(write).parameters][2:]
-    for name in options:
-        if name not in known:
-            raise RequestError(f"the format {format!r} has no option {name!r}", remedy=did_you_mean(name, known))
+    _check_names(format, write, options)
     published = Published(folder)
     out = Path(out) if out is not None else folder / f"export-{format}"
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -97,6 +105,46 @@ def export(build: str | Path | Build, format: str, out: str | Path | None = None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return replace(done, path=out, next=done.next.replace(str(aside), str(out)))
+
+
+def options(format: str, sets: Sequence[str]) -> dict[str, Any]:
+    """Reads a format's options as they are typed, each as what the format's `write` says it takes.
+
+    >>> options("trl", ["turns=last"])
+    {'turns': 'last'}
+
+    Args:
+        format: one of `formats()`.
+        sets: `NAME=VALUE`; of two with one name the last counts.
+
+    Raises:
+        RequestError: no such format or option, no `=`, or a value that the option doesn't take.
+    """
+    write = _writer(format)
+    pairs = [text.partition("=") for text in sets]
+    for text, (_, equals, _) in zip(sets, pairs, strict=True):
+        if not equals:
+            raise RequestError(f"--set {text}", expected="NAME=VALUE, such as turns=last")
+    given = {name.strip(): value.strip() for name, _, value in pairs}
+    _check_names(format, write, given)
+    return {name: _read(write, name, value) for name, value in given.items()}
+
+
+def _read(write: Callable[..., Exported], name: str, text: str) -> Any:
+    try:
+        return TypeAdapter(get_type_hints(write)[name]).validate_strings(text)
+    except (KeyError, NameError, TypeError, PydanticUserError):  # another package's, which doesn't say what it takes
+        return text
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise RequestError(f"{text!r}", expected=said.removeprefix("Input should be "), where=f"--set {name}") from None
+
+
+def _check_names(format: str, write: Callable[..., Exported], given: Mapping[str, Any]) -> None:
+    known = [*inspect.signature(write).parameters][2:]
+    for name in given:
+        if name not in known:
+            raise RequestError(f"the format {format!r} has no option {name!r}", remedy=did_you_mean(name, known))
 
 
 def _writer(format: str) -> Callable[..., Exported]:

@@ -10,6 +10,7 @@ Source: huggingface/nanoVLM, data/datasets.py; HuggingFaceM4/FineVision's card.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limbeck.exports import Exported
+from limbeck.exports import DISORDERED, UNREADABLE, Exported
 from limbeck.pictures import Fault, decode
 from limbeck.published_rows import Published
 from limbeck.records import PICTURE, published
@@ -47,26 +48,31 @@ def write(source: Published, out: Path, name: str = "limbeck") -> Exported:
     """
     source.need(("messages", "images"), "finevision")
     schema = published(FIELDS)
-    rows = unusable = 0
+    rows, left_out = 0, Counter[str]()
     for split in source.splits:
         with pq.ParquetWriter(out / f"{split}.parquet", schema) as writer:
             pending: list[dict[str, Any]] = []
             for row in source.rows(split, ("id", "messages", "images", "question_type")):
                 record = _record(row, name)
-                unusable += record is None
-                pending += [record] if record else []
-                rows += record is not None
+                if isinstance(record, str):
+                    left_out[record] += 1
+                    continue
+                pending.append(record)
+                rows += 1
                 if len(pending) >= _BATCH:
                     writer.write_table(pa.Table.from_pylist(pending, schema=schema))
                     pending = []
             writer.write_table(pa.Table.from_pylist(pending, schema=schema))
-    return Exported(out, rows, f'load_dataset("parquet", data_files="{out}/train.parquet")', unusable)
+    return Exported(out, rows, f'load_dataset("parquet", data_files="{out}/train.parquet")', left_out)
 
 
-def _record(row: dict[str, Any], name: str) -> dict[str, Any] | None:
+def _record(row: dict[str, Any], name: str) -> dict[str, Any] | str:
+    """The record, or why there is none."""
     messages, images = in_order(row["messages"], row["images"] or ())
-    if faults(messages, len(images)) or any(isinstance(decode(image), Fault) for image in images):
-        return None
+    if any(isinstance(decode(image), Fault) for image in images):
+        return UNREADABLE
+    if faults(messages, len(images)):
+        return DISORDERED
     turns = zip(messages[::2], messages[1::2], strict=True)
     return {
         "images": [{"bytes": image, "path": None} for image in images],

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from limbeck.exports import Exported
+from limbeck.exports import UNREADABLE, Exported
 from limbeck.pictures import Fault, decode
 from limbeck.published_rows import Published
 
@@ -58,13 +59,13 @@ def write(source: Published, out: Path) -> Exported:
     columns = (*_PROMPT, "original_image", "edited_image", "seed", "id", *METADATA.values())
     seeds: list[tuple[str, list[str]]] = []
     counts: dict[str, int] = {}
-    rows = unusable = 0
+    rows, left_out = 0, Counter[str]()
     for split in sorted(source.splits, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)):
         prompts: dict[tuple[str, ...], _Prompt] = {}  # the same words in two splits are two folders
         for row in source.rows(split, columns):
             pictures = [decode(row[name]) for name in ("original_image", "edited_image")]
             if any(isinstance(picture, Fault) for picture in pictures):
-                unusable += 1
+                left_out[UNREADABLE] += 1
                 continue
             words = tuple(row[name] or "" for name in _PROMPT)
             if words not in prompts:
@@ -81,7 +82,7 @@ def write(source: Published, out: Path) -> Exported:
             seeds.append((prompt.name, sorted(str(each["seed"]) for each in prompt.metadata)))
         counts[split] = len(prompts)
     (out / "seeds.json").write_bytes(orjson.dumps(seeds))
-    return Exported(out, rows, f"path: {out}\nsplits: {list(split_shares(list(counts.values())))}", unusable)
+    return Exported(out, rows, f"path: {out}\nsplits: {list(split_shares(list(counts.values())))}", left_out)
 
 
 def split_shares(counts: Sequence[int]) -> tuple[float, float, float]:

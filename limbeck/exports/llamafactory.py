@@ -12,13 +12,14 @@ Source: hiyouga/LLaMA-Factory, src/llamafactory/data/{parser,converter,mm_plugin
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from limbeck.exports import Exported
+from limbeck.exports import DISORDERED, MARKED, UNREADABLE, Exported
 from limbeck.picture_files import PictureFiles
 from limbeck.published_rows import Published
 from limbeck.turns import faults, from_marked_text, in_order, marked_text, pictures_of
@@ -43,13 +44,15 @@ def write(source: Published, out: Path, name: str = "limbeck") -> Exported:
     source.need(("messages", "images"), "llamafactory")
     files = PictureFiles(out)
     info: dict[str, Any] = {}
-    rows = unusable = 0
+    rows, left_out = 0, Counter[str]()
     for split in source.splits:
         records = []
         for row in source.rows(split, ("id", "messages", "images")):
             record = _record(row, files)
-            unusable += record is None
-            records += [record] if record else []
+            if isinstance(record, str):
+                left_out[record] += 1
+            else:
+                records.append(record)
         (out / f"{name}_{split}.json").write_bytes(orjson.dumps(records))
         rows += len(records)
         info[f"{name}_{split}"] = {
@@ -59,15 +62,20 @@ def write(source: Published, out: Path, name: str = "limbeck") -> Exported:
             "tags": _TAGS,
         }
     (out / "dataset_info.json").write_bytes(orjson.dumps(info, option=orjson.OPT_INDENT_2))
-    return Exported(out, rows, f"dataset_dir: {out}\nmedia_dir: {out}\ndataset: {next(iter(info))}", unusable)
+    return Exported(out, rows, f"dataset_dir: {out}\nmedia_dir: {out}\ndataset: {next(iter(info))}", left_out)
 
 
-def _record(row: dict[str, Any], files: PictureFiles) -> dict[str, Any] | None:
+def _record(row: dict[str, Any], files: PictureFiles) -> dict[str, Any] | str:
+    """The record, or why there is none."""
     messages, images = in_order(row["messages"], row["images"] or ())
     paths = [files.add(image) for image in images]
     texts = [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
-    if None in paths or any(PLACEHOLDER in text for text in texts) or faults(messages, len(images)):
-        return None
+    if None in paths:
+        return UNREADABLE
+    if any(PLACEHOLDER in text for text in texts):
+        return MARKED
+    if faults(messages, len(images)):
+        return DISORDERED
     turns = [{"role": m["role"], "content": marked_text(m, PLACEHOLDER)} for m in messages]
     record: dict[str, Any] = {"id": row["id"], "messages": turns, "images": paths}
     if _messages(record) != messages:

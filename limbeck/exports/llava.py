@@ -12,13 +12,14 @@ Source: haotian-liu/LLaVA, llava/train/train.py (LazySupervisedDataset, preproce
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from limbeck.exports import Exported
+from limbeck.exports import MARKED, UNREADABLE, Exported
 from limbeck.picture_files import PictureFiles
 from limbeck.published_rows import Published
 from limbeck.turns import from_marked_text, in_order, marked_text, pictures_of
@@ -36,25 +37,30 @@ def write(source: Published, out: Path) -> Exported:
     """
     source.need(("messages", "images"), "llava")
     files = PictureFiles(out)
-    rows = unusable = 0
+    rows, left_out = 0, Counter[str]()
     for split in source.splits:
         records = []
         for row in source.rows(split, ("id", "messages", "images")):
             record = _record(row, files)
-            unusable += record is None
-            records += [record] if record else []
+            if isinstance(record, str):
+                left_out[record] += 1
+            else:
+                records.append(record)
         (out / f"{split}.json").write_bytes(orjson.dumps(records))
         rows += len(records)
     first = next(iter(source.splits))
-    return Exported(out, rows, f"--data_path {out / first}.json --image_folder {out}", unusable)
+    return Exported(out, rows, f"--data_path {out / first}.json --image_folder {out}", left_out)
 
 
-def _record(row: dict[str, Any], files: PictureFiles) -> dict[str, Any] | None:
+def _record(row: dict[str, Any], files: PictureFiles) -> dict[str, Any] | str:
+    """The record, or why there is none."""
     messages, images = in_order(row["messages"], row["images"] or ())
     paths = [files.add(image) for image in images]
     texts = [part["text"] for message in messages for part in message["content"] if part["type"] == "text"]
-    if None in paths or any(PLACEHOLDER in text for text in texts):
-        return None
+    if None in paths:
+        return UNREADABLE
+    if any(PLACEHOLDER in text for text in texts):
+        return MARKED
     record: dict[str, Any] = {"id": row["id"]}
     if paths:
         record["image"] = paths[0] if len(paths) == 1 else paths

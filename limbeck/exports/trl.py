@@ -11,6 +11,7 @@ Source: huggingface/trl, docs/source/dataset_formats.md and trl/trainer/sft_trai
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import RequestError
-from limbeck.exports import Exported
+from limbeck.exports import UNANSWERED, UNREADABLE, Exported
 from limbeck.pictures import Fault, decode
 from limbeck.published_rows import Published
 from limbeck.records import PICTURE, published
@@ -53,13 +54,15 @@ def write(source: Published, out: Path, turns: Literal["each", "last"] = "each")
         raise RequestError(f"turns = {turns!r}", expected="'each' or 'last'", where="export --format trl")
     source.need(("messages", "images"), "trl")
     schema = published(FIELDS)
-    rows = unusable = 0
+    rows, left_out = 0, Counter[str]()
     for split in source.splits:
         with pq.ParquetWriter(out / f"{split}.parquet", schema) as writer:
             pending: list[dict[str, Any]] = []
             for row in source.rows(split, ("id", "messages", "images")):
                 made = _rows(row, turns)
-                unusable += not made
+                if isinstance(made, str):
+                    left_out[made] += 1
+                    continue
                 pending += made
                 rows += len(made)
                 if len(pending) >= _BATCH:
@@ -67,14 +70,15 @@ def write(source: Published, out: Path, turns: Literal["each", "last"] = "each")
                     pending = []
             writer.write_table(pa.Table.from_pylist(pending, schema=schema))
     return Exported(
-        out, rows, f'load_dataset("parquet", data_files="{out}/train.parquet"), SFTConfig(max_length=None)', unusable
+        out, rows, f'load_dataset("parquet", data_files="{out}/train.parquet"), SFTConfig(max_length=None)', left_out
     )
 
 
-def _rows(row: dict[str, Any], turns: str) -> list[dict[str, Any]]:
+def _rows(row: dict[str, Any], turns: str) -> list[dict[str, Any]] | str:
+    """At least one row, or why there is none."""
     messages, images = in_order(row["messages"], row["images"] or ())
     if any(isinstance(decode(image), Fault) for image in images):
-        return []
+        return UNREADABLE
     said = [i for i, message in enumerate(messages) if message["role"] == "assistant" and i]
     made = []
     for turn, i in list(enumerate(said))[-1 if turns == "last" else 0 :]:
@@ -86,7 +90,7 @@ def _rows(row: dict[str, Any], turns: str) -> list[dict[str, Any]]:
             "id": row["id"], "turn": turn, "prompt": _plain(prompt), "completion": _plain(completion),
             "images": [{"bytes": image, "path": None} for image in shown],
         })  # fmt: skip
-    return made
+    return made or UNANSWERED
 
 
 def _plain(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:

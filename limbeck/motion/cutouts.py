@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from limbeck.errors import SettingError
-from limbeck.motion.spec import Layer, Picture, StorybookPage
+from limbeck.motion.spec import Extent, Layer, Picture, StorybookPage
 from limbeck.motion.spline import MARGIN
 
 Pictures = Mapping[str, Tensor]
@@ -59,6 +59,26 @@ def load_folder(folder: Path) -> dict[str, Tensor]:
             raise SettingError(f"{file} has no alpha", expected="a cut-out (RGBA)", where="cutouts")
         found[name] = pixels
     return found
+
+
+def extent(pixels: Tensor) -> Extent:
+    """Where a cut-out shows: left, top, right, bottom of its alpha of at least one half, from its middle, in its pixels.
+
+    That is what `layer_ids`, flow and tracks count as the layer. All of a picture that nowhere shows so much.
+
+    >>> cut_out = torch.zeros(4, 8, 10)
+    >>> cut_out[3, 2:4, 1:9] = 1
+    >>> extent(cut_out)
+    (-4.0, -2.0, 4.0, 0.0)
+
+    Args:
+        pixels: (3 or 4, h, w) in [0, 1].
+    """
+    height, width = pixels.shape[1:]
+    shows = pixels[3] >= 0.5 if len(pixels) == 4 else torch.ones(height, width, dtype=torch.bool)
+    shows = shows if shows.any() else torch.ones_like(shows)
+    rows, columns = torch.nonzero(shows.any(1))[:, 0].tolist(), torch.nonzero(shows.any(0))[:, 0].tolist()
+    return (columns[0] - width / 2, rows[0] - height / 2, columns[-1] + 1 - width / 2, rows[-1] + 1 - height / 2)
 
 
 def picture_size_px(texture: Picture | StorybookPage, factor: int, pictures: Pictures) -> tuple[float, float]:

@@ -21,8 +21,12 @@ BRIGHTEST = 0.5
 
 
 def layer_box(clip: ClipSpec, index: int) -> tuple[float, float, float, float]:
-    """Rest box of a layer, in px; the frame itself for the background and for cut-outs of unknown size."""
+    """Rest box of a layer, in px; the frame itself for the background and for cut-outs of unknown extent."""
     layer = clip.layers[index]
+    if index and layer.shape is None and layer.texture.kind == "picture" and layer.texture.extent is not None:
+        left, top, right, bottom = (side * layer.texture.scale for side in layer.texture.extent)
+        (cx, cy) = layer.centre_px
+        return (cx + left, cy + top, cx + right, cy + bottom)
     if layer.texture.kind == "storybook" and layer.texture.thing is not None:
         half = layer.texture.side_px / 4  # things stand up to 0.45 of the page
         (cx, cy) = layer.centre_px

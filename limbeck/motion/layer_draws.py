@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from limbeck.motion.curriculum import STILL, ClipSettings
 from limbeck.motion.fields import steepest_px
 from limbeck.motion.gain import STEEPEST
-from limbeck.motion.motions import Beam, Membrane, Motion, Rotation, Scaling, Swelling, Translation, Wave
-from limbeck.motion.spec import Checks, Grating, Layer, Noise, Picture, Pulse, Shape, StorybookPage, Texture
+from limbeck.motion.motions import Beam, Membrane, Motion, Point, Rotation, Scaling, Swelling, Translation, Wave
+from limbeck.motion.spec import Checks, Extent, Grating, Layer, Noise, Picture, Pulse, Shape, StorybookPage, Texture
 from limbeck.motion.waveform_draws import draw_waveform, largest_value, log_uniform
 from limbeck.motion.waveforms import Waveform
 
@@ -24,12 +25,13 @@ class Material:
 
     Attributes:
         background: hash of a picture, for the background.
-        cutouts: hashes of cut-outs, for the objects.
+        cutouts: hashes of cut-outs, for the objects, and where each shows (`limbeck.motion.cutouts.extent`): by that
+            its motion is drawn, its gain and its labels.
         page: a storybook scene (JSON), for the background.
     """
 
     background: str | None = None
-    cutouts: tuple[str, ...] = ()
+    cutouts: Mapping[str, Extent] = field(default_factory=dict)
     page: str | None = None
 
 
@@ -47,12 +49,14 @@ def draw_layers(
         radius = math.hypot(*middle) if index == 0 else log_uniform(rng, settings.object_radius) * min(width, height)
         texture = _texture(rng, settings, subset, index, radius, material)
         procedural = texture.kind not in ("picture", "storybook")
+        cut_out = texture.extent if isinstance(texture, Picture) else None
+        about, reach = _around(cut_out, texture.scale, centre) if cut_out else (centre, radius)
         layers.append(
             Layer(
                 texture=texture,
                 shape=_shape(rng, radius) if index and procedural else None,
                 centre_px=centre,
-                motions=_motions(rng, settings, subset, centre, radius, scale_px) if moves else (),
+                motions=_motions(rng, settings, subset, about, reach, scale_px, gentle=bool(cut_out)) if moves else (),
                 pulse=_pulse(rng, settings) if subset == "pulse" else None,
             )
         )
@@ -67,7 +71,8 @@ def _texture(
     if index == 0 and material.background:
         return Picture(sha256=material.background, blur_px=blur)
     if index > 0 and material.cutouts:
-        return Picture(sha256=str(rng.choice(material.cutouts)), scale=float(rng.uniform(0.5, 1.0)))
+        name = str(rng.choice(list(material.cutouts)))
+        return Picture(sha256=name, scale=float(rng.uniform(0.5, 1.0)), extent=material.cutouts[name])
     if settings.textures == "storybook" or (index == 0 and material.page):
         return _page(rng, settings, index, radius, blur, material)
     colour = tuple(float(c) for c in rng.uniform(0.25, 0.7, 3))
@@ -91,6 +96,12 @@ def _texture(
     return Grating(
         period_px=period, angle_rad=angle, phase_rad=float(rng.uniform(0, _TAU)), contrast=contrast, colour=colour
     )
+
+
+def _around(extent: Extent, scale: float, centre: Point) -> tuple[Point, float]:
+    """Middle and radius, in px, of what shows of a cut-out whose own middle is at `centre`."""
+    left, top, right, bottom = (side * scale for side in extent)
+    return (centre[0] + (left + right) / 2, centre[1] + (top + bottom) / 2), max(right - left, bottom - top) / 2
 
 
 def _page(
@@ -128,8 +139,15 @@ def _shape(rng: np.random.Generator, radius: float) -> Shape:
 
 
 def _motions(
-    rng: np.random.Generator, settings: ClipSettings, subset: str, centre, radius: float, scale_px: float
+    rng: np.random.Generator, settings: ClipSettings, subset: str, centre, radius: float, scale_px: float, gentle: bool
 ) -> tuple[Motion, ...]:
+    """How a layer moves.
+
+    Args:
+        centre, radius: of what moves.
+        gentle: turns and grows no more than twice could be shown: for cut-outs, which may be far smaller than the
+            shapes that `settings.amplitude_px` was chosen for.
+    """
     waveform = draw_waveform(rng, settings)
     largest = largest_value(settings, waveform)
     low, high = settings.amplitude_px
@@ -143,6 +161,9 @@ def _motions(
     if kind == "translation":
         return (Translation(amplitude_px=amplitude, direction_rad=float(rng.uniform(0, _TAU)), waveform=waveform),)
     turning = Rotation if kind == "rotation" else Scaling
+    if gentle:
+        most = STEEPEST if turning is Rotation else math.log1p(STEEPEST)
+        amplitude = min(amplitude, 0.5 * most * 1.5 * radius / max(largest, 1e-6))
     return (turning(amplitude_px=amplitude, pivot_px=centre, radius_px=1.5 * radius, waveform=waveform),)
 
 

@@ -15,6 +15,8 @@ from limbeck.motion.motions import Motion, Point
 from limbeck.motion.waveforms import Waveform
 
 Colour = tuple[float, float, float]
+Extent = tuple[float, float, float, float]
+"""Left, top, right, bottom, counted from a middle."""
 
 
 class Noise(Spec):
@@ -66,12 +68,21 @@ class Picture(Spec):
 
     `scale` is output pixels per picture pixel; below 1 the picture gives detail finer than the
     frame. An object that is a picture without a `shape` has to be a cut-out (have alpha).
+    `extent` is where such a cut-out shows, in picture pixels (`cutouts.extent`); without it, as in
+    clips that `motion_clips` 2 stored, labels and bounds take the whole frame to move along.
     """
 
     kind: Literal["picture"] = "picture"
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     scale: float = Field(1.0, gt=0, le=8)
     blur_px: NonNegativeFloat = 0.0
+    extent: Extent | None = Field(None, exclude_if=lambda extent: extent is None)
+
+    @model_validator(mode="after")
+    def _has_a_size(self) -> Self:
+        if self.extent and not (self.extent[0] < self.extent[2] and self.extent[1] < self.extent[3]):
+            raise ValueError(f"extent = {self.extent}: expected left < right and top < bottom")
+        return self
 
 
 class StorybookPage(Spec):
