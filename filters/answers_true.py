@@ -16,7 +16,7 @@ from limbeck.pictures import Fault, decode
 from limbeck.questions.claims import Claim, State, checked
 from limbeck.questions.reading import NOTHING, coordinates, number, read, values_in, yes_no
 from limbeck.questions.seen import Seen, Unreadable, agrees, look
-from limbeck.questions.view import label_map
+from limbeck.questions.view import is_told, label_map
 from limbeck.questions.wording import LANGUAGES
 from limbeck.records import column, columns
 from limbeck.stage import Decision, Filter, Reasons, Row, Run, settings
@@ -25,6 +25,11 @@ from limbeck.turns import answers, text_of
 
 _DIFFERS_BY, _DIFFERS_IN = 24, 0.02
 """A pixel differs by more levels than any re-encoding leaves; a picture differs in more than this share of them."""
+_STRAY = 0.007
+"""Share of dark pixels that a painted pastel picture may have. Plain ones have 1.2% at least; `mini:diffusion` left 0.42% of
+one, and 0.02% or none of the others."""
+_LEAST_PX = 16
+"""The storybook draws nothing smaller."""
 _FAULTS = (
     "picture_differs", "unreadable", "value_wrong", "answer_wrong", "answer_unreadable", "question_differs", "claim_wrong",
 )  # fmt: skip
@@ -40,6 +45,9 @@ class AnswersTrue(Filter):
     answer is taken apart into claims; a claim that the picture contradicts drops the row.
 
     The picture has to be the one that its scene draws: a row with somebody else's picture goes (`picture_differs`).
+    Of a scene that words alone tell (edit pairs; its JSON says no variation) nobody knows the picture pixel by pixel.
+    There time, weather, ground and style are read from the stored pixels, and each thing's colour where the words put
+    it; all of them have to be as told. Which things there are, how big and where is believed of the words.
     Rows about pictures whose truth isn't known (no `scenes`) are unchecked; `verdicts` says so turn by turn.
 
     Reasons: `picture_differs`; `unreadable` (no one answer in the pixels); `value_wrong`; `answer_wrong`,
@@ -48,7 +56,7 @@ class AnswersTrue(Filter):
     """
 
     name: ClassVar = "answers_true"
-    version: ClassVar = 2
+    version: ClassVar = 3
     reads: ClassVar = columns("messages", "images", "language", "scenes")
     reads_if_there: ClassVar = columns("program", "answer_value", "answer_type", "template", "options", "marks")
     writes: ClassVar = (
@@ -236,9 +244,12 @@ def _look_at(scene_json: str, stored: bytes | None, marks: list[Row], number: in
         return f"picture {number}: {picture_or_fault.reason}"
     pixels = np.asarray(picture_or_fault)
     height, width = pixels.shape[:2]
-    if height != width:
-        return f"picture {number} is {width} x {height} px; the storybook's are square"
+    if height != width or width < _LEAST_PX:
+        return f"picture {number} is {width} x {height} px; the storybook's are square, of {_LEAST_PX} px or more"
     drawn = render(scene, width)
+    if is_told(scene_json):
+        seen = Seen(pixels, label_map(scene, drawn), where, number, stray=_STRAY)
+        return _unlike(seen, scene) or seen
     differs = np.abs(pixels.astype(np.int16) - drawn.image).max(-1) > _DIFFERS_BY
     hidden = np.zeros_like(differs)
     for mark in marks:
@@ -251,3 +262,20 @@ def _look_at(scene_json: str, stored: bytes | None, marks: list[Row], number: in
     if differs.mean() > _DIFFERS_IN:
         return f"picture {number} differs from its scene in {differs.mean():.0%} of its pixels"
     return Seen(pixels, label_map(scene, drawn), where, number, hidden)
+
+
+def _unlike(seen: Seen, scene: Scene) -> str:
+    """What a picture shows otherwise than the words that tell its scene; "" where all that can be read is as told."""
+    for name in ("style", "time", "weather", "ground"):
+        if getattr(seen, name) != getattr(scene, name):
+            return (
+                f"picture {seen.picture} shows {name} {getattr(seen, name)!r}; its words say {getattr(scene, name)!r}"
+            )
+    try:
+        colours = {patch.kind: patch.colour for patch in seen.patches}
+    except Unreadable as error:
+        return f"picture {seen.picture}: {error} where its words put a thing"
+    for thing in scene.things:
+        if (found := colours.get(thing.kind, thing.colour)) != thing.colour:
+            return f"picture {seen.picture} shows {found} where its words put a {thing.colour} {thing.kind}"
+    return ""

@@ -17,6 +17,7 @@ from limbeck.answers import fold, is_refusal, junk, read_object, script
 from limbeck.edit_types import EDIT_TYPES, Example, canonical
 from limbeck.errors import ModelError, SettingError
 from limbeck.prompts import SHORT_EDIT, edit_answer, messages, names
+from limbeck.questions.declined import declines
 from limbeck.records import columns
 from limbeck.stage import Drop, Failed, Generator, ModelRole, Row, Run, settings
 
@@ -73,7 +74,7 @@ class EditInstructions(Generator):
     """
 
     name: ClassVar = "edit_instructions"
-    version: ClassVar = 1
+    version: ClassVar = 2
     reads: ClassVar = columns("caption")
     writes: ClassVar = columns(
         "original_prompt", "edit_prompt", "edited_prompt", "edit_type", "text_model", "prompt_digest"
@@ -190,7 +191,7 @@ class EditInstructions(Generator):
         Raises:
             _Rejected: it can't be.
         """
-        if answer.finish_reason == "content_filter" or is_refusal(answer.text):
+        if answer.finish_reason == "content_filter" or is_refusal(answer.text) or declines(answer.text):
             raise _Rejected("refused", answer.text[:100])
         if answer.finish_reason == "length":
             raise _Rejected("malformed", f"the answer did not end within {self.max_tokens} tokens")
@@ -204,6 +205,8 @@ class EditInstructions(Generator):
         edit, output = " ".join(edit.split()), " ".join(output.split())
         if not edit and not output:
             raise _Rejected("unsuitable", "the writer finds no such edit for this caption")
+        if declined := next((text for text in (edit, output) if declines(text) and not declines(caption)), None):
+            raise _Rejected("refused", declined[:100])
         if not fold(edit) or not fold(output):
             raise _Rejected("malformed", '"edit" and "output" must not be empty')
         if fold(output) == fold(caption):

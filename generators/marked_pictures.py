@@ -74,7 +74,8 @@ class MarkedPictures(Generator):
     @classmethod
     def _check_shares(cls, value: dict[str, float], info: Any) -> dict[str, float]:
         known = {"languages": tuple(LANGUAGES), "forms": ("word", "sentence", "choice")}
-        return check_shares(info.field_name, value, known[info.field_name])
+        name = info.field_name
+        return check_shares(name, value, known[name], may_be_empty=name == "languages")
 
     @property
     def reads(self) -> tuple[pa.Field, ...]:

@@ -19,7 +19,7 @@ class VisualConversations(VisualWriter):
     """
 
     name: ClassVar = "visual_conversations"
-    version: ClassVar = 1
+    version: ClassVar = 2
     task: ClassVar = "conversation"
 
     prompt: str = (Path(__file__).parent / "prompts" / "visual_conversations.txt").read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ class VisualDescriptions(VisualWriter):
     """Writes a detailed description of each picture; the request for it is drawn from a pool."""
 
     name: ClassVar = "visual_descriptions"
-    version: ClassVar = 1
+    version: ClassVar = 2
     task: ClassVar = "description"
 
     prompt: str = (Path(__file__).parent / "prompts" / "visual_descriptions.txt").read_text(encoding="utf-8")

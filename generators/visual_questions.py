@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field, field_validator
 
+from limbeck.errors import SettingError
 from limbeck.questions.ask import Ask
 from limbeck.questions.pictures import DRAWERS_OF_ONE, DRAWERS_OF_TWO, TURNED_BY, edited, turning
 from limbeck.questions.program import Ambiguous, Value, answer
@@ -45,7 +46,8 @@ class VisualQuestions(Generator):
 
     Attributes:
         of: `scenes` draws pictures of storybook scenes; `edit_pairs` asks about the pictures of edit pairs whose
-            captions and instructions are the storybook's, and about nothing that needs geometry.
+            captions and instructions are the storybook's, and about nothing that needs geometry. Those rows' `scenes`
+            say no variation: words don't tell it.
         per_scene: single questions for each scene, at most; no question is asked twice.
         two_pictures: questions about two pictures for each scene.
         minimal_pairs: minimal pairs for each scene.
@@ -59,7 +61,7 @@ class VisualQuestions(Generator):
     """
 
     name: ClassVar = "visual_questions"
-    version: ClassVar = 1
+    version: ClassVar = 2
     writes: ClassVar = columns(
         "messages", "images", "question_type", "template", "language", "answer_type", "answer_value", "program",
         "options", "scenes", "boxes", "pair_id", "image_hashes",
@@ -81,7 +83,23 @@ class VisualQuestions(Generator):
     @classmethod
     def _check_shares(cls, value: dict[str, float], info: Any) -> dict[str, float]:
         known = {"types": TYPES, "languages": tuple(LANGUAGES), "forms": ("word", "sentence", "choice")}
-        return check_shares(info.field_name, value, known[info.field_name])
+        name = info.field_name
+        return check_shares(name, value, known[name], may_be_empty=name == "types")
+
+    @field_validator("types")
+    @classmethod
+    def _check_geometry(cls, value: dict[str, float], info: Any) -> dict[str, float]:
+        wanted = [kind for kind, share in value.items() if share > 0]
+        if not wanted or info.data.get("of") != "edit_pairs":
+            return value
+        can_be = {name.partition(".")[0] for name in DRAWERS_OF_ONE if not name.startswith(GEOMETRIC)}
+        if not can_be & set(wanted):
+            raise SettingError(
+                f"{' and '.join(sorted(wanted))} alone can't be asked about edit pairs: nobody knows where exactly things are",
+                expected=f"a share of one or more of {', '.join(t for t in TYPES if t in can_be)}",
+                remedy='name such a type too, or ask about storybook scenes with of = "scenes"',
+            )
+        return value
 
     @property
     def reads(self) -> tuple[pa.Field, ...]:
@@ -124,7 +142,7 @@ class VisualQuestions(Generator):
         scenes = asked_for(row["original_prompt"], row["edit_prompt"])
         if scenes is None:
             return Drop(row["id"], "not_a_scene", f"{row['original_prompt']} | {row['edit_prompt']}"[:200])
-        views = [View(scene, self.size_px) for scene in scenes]
+        views = [View(scene, self.size_px, told=True) for scene in scenes]
         return _Subject(views, parse_instruction(row["edit_prompt"]).type, (row["original_image"], row["edited_image"]))
 
     def _asks(self, subject: _Subject, rng: random.Random) -> Iterator[tuple[Ask, Value, tuple[int, ...], int | None]]:

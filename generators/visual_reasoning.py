@@ -14,7 +14,7 @@ class VisualReasoning(VisualWriter):
     """Writes one question of reason, consequence or plan about each picture, with an answer that names its evidence."""
 
     name: ClassVar = "visual_reasoning"
-    version: ClassVar = 1
+    version: ClassVar = 2
     task: ClassVar = "reasoning"
 
     prompt: str = (Path(__file__).parent / "prompts" / "visual_reasoning.txt").read_text(encoding="utf-8")

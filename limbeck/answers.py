@@ -16,7 +16,8 @@ from typing import Any
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _REFUSAL = re.compile(
     r"(i['’]?m sorry|i am sorry|sorry,|i apologi[sz]e|i can(no|['’])t (help|assist|create|do|provide|comply)"
-    r"|i['’]?m (not able|unable)|i am (not able|unable)|as an ai\b)",
+    r"|i['’]?m (not able|unable)|i am (not able|unable)|as an ai\b"
+    r"|죄송[합하해]|미안(합|하지|해))",
     re.IGNORECASE,
 )
 _HALVES = re.compile("[\ud800-\udfff]")

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from pydantic import ValidationError
-from question_rows import DirectRun, storybook
+from question_rows import DirectRun, made, storybook
 
 from filters.held_out import HeldOut
 from filters.repeated_questions import RepeatedQuestions
+from generators.visual_questions import VisualQuestions
 from limbeck.errors import SettingError
 from limbeck.pictures import png
 from limbeck.storybook import Scene, render
@@ -28,6 +29,17 @@ def resized(image, side, kind="JPEG"):
     out = io.BytesIO()
     Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC).save(out, kind, quality=85)
     return out.getvalue()
+
+
+def repeats(rows):
+    """The ids that `repeated_questions` drops."""
+    scores = RepeatedQuestions().score(rows, DirectRun())
+    columns = {
+        name: np.array([{**r, **s}[name] for r, s in zip(rows, scores, strict=True)], object)
+        for name in ("asked", "id")
+    }
+    gone = RepeatedQuestions().decide_all(columns)["repeated"]
+    return {row["id"] for row, drop in zip(rows, gone, strict=True) if drop}
 
 
 @pytest.fixture
@@ -106,10 +118,28 @@ def test_repeats():
     ]
     for seed in range(4):
         random.Random(seed).shuffle(rows)
-        scores = RepeatedQuestions().score(rows, DirectRun())
-        columns = {
-            "asked": np.array([s["asked"] for s in scores], object),
-            "id": np.array([r["id"] for r in rows], object),
-        }
-        gone = RepeatedQuestions().decide_all(columns)["repeated"]
-        assert {row["id"] for row, drop in zip(rows, gone, strict=True) if drop} == {"b"}
+        assert repeats(rows) == {"b"}
+
+
+def test_without_pictures_the_scenes_say_whether_it_is_the_same_one():
+    """`visual_questions.pictures = false` leaves scenes alone; a row with neither repeats nothing."""
+    scenes = [row["scene"] for row in storybook(2)]
+    asked = {"messages": [user("What is it?"), assistant("A.")]}
+    rows = [
+        {"id": "a", **asked, "images": [], "scenes": scenes[:1]},
+        {"id": "b", **asked, "images": None, "scenes": scenes[:1]},
+        {"id": "c", **asked, "images": [], "scenes": scenes[1:]},
+        {"id": "d", **asked, "images": [], "scenes": scenes},
+        {"id": "e", **asked, "images": [], "scenes": []},
+        {"id": "f", **asked, "images": None, "scenes": None},
+        {"id": "g", **asked, "images": []},
+        {"id": "h", **asked, "images": [b"1"], "scenes": scenes[:1]},
+        {"id": "i", **asked, "images": [b"1"], "scenes": scenes[1:]},
+    ]
+    assert repeats(rows) == {"b", "i"}
+    assert repeats(rows[4:7]) == set(), "all of them unknown"
+    for pictures in (True, False):
+        found = made(VisualQuestions(pictures=pictures, minimal_pairs=0), storybook(20))
+        assert len(repeats(found)) < 0.02 * len(found)
+        twice = [*found, *({**row, "id": f"{row['id']}/again"} for row in found[:9])]
+        assert len(repeats(twice) - repeats(found)) == 9

@@ -11,8 +11,11 @@ from question_rows import DirectRun, made, storybook
 
 from filters.answers_true import AnswersTrue
 from generators.marked_pictures import MarkedPictures
+from generators.visual_descriptions import VisualDescriptions
 from generators.visual_questions import VisualQuestions
+from limbeck.errors import RecipeError
 from limbeck.questions.pictures import DRAWERS_OF_ONE, DRAWERS_OF_TWO
+from limbeck.recipe import load
 from limbeck.records import COLUMNS
 from limbeck.storybook import Scene, render, split_of
 from limbeck.turns import answers, faults, text_of
@@ -105,6 +108,8 @@ def test_questions_about_edit_pairs_show_their_own_pictures():
     assert not [r for r in rows if r["template"].startswith(("region", "point", "comparison.taller"))]
     turned = [r for r in rows if r["pair_id"] and r["template"] == "attribute.colour"]
     assert {r["answer_value"] for r in turned} <= {'"red"', '"blue"'}
+    assert all("variation" not in json.loads(scene) for r in rows for scene in r["scenes"]), "words don't tell it"
+    assert all("variation" in json.loads(scene) for r in ROWS for scene in r["scenes"])
     stage = VisualQuestions(of="edit_pairs")
     assert [d.reason for d in stage.generate([row | {"edit_prompt": "add a hat"}], DirectRun())] == ["not_a_scene"]
 
@@ -141,3 +146,42 @@ def test_shares_and_settings():
     for wrong in ({"types": {"counting": 1}}, {"languages": {"fr": 1}}, {"forms": {"word": 0}}, {"per_scene": -1}):
         with pytest.raises(ValidationError):
             VisualQuestions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("stage", "wrong", "found", "expected"),
+    [
+        (VisualQuestions, {"languages": {}}, "languages = {} leaves nothing to draw", "en, ko"),
+        (VisualQuestions, {"forms": {}}, "forms = {} leaves nothing to draw", "word, sentence, choice"),
+        (MarkedPictures, {"forms": {}}, "forms = {} leaves nothing to draw", "word, sentence, choice"),
+        (VisualDescriptions, {"languages": {}}, "languages = {} leaves nothing to draw", "en, ko"),
+        (VisualQuestions, {"of": "edit_pairs", "types": {"region": 1}}, "region alone can't be asked", "existence, attribute"),
+        (
+            VisualQuestions, {"of": "edit_pairs", "types": {"point": 1, "region": 2, "count": 0}},
+            "point and region alone can't be asked", "existence, attribute",
+        ),
+    ],
+)  # fmt: skip
+def test_shares_that_leave_nothing_to_draw_are_told_at_once(stage, wrong, found, expected, tmp_path):
+    """In the recipe, with the key, what was found and expected, and what to do; and not as an IndexError of a part."""
+    written = "".join(f"{name} = {json.dumps(value).replace(':', ' =')}\n" for name, value in wrong.items())
+    (tmp_path / "recipe.toml").write_text(
+        '[dataset]\nname = "d"\nrecord = "VisualInstruction"\nlicense = "cc0-1.0"\nlanguages = ["en", "ko"]\n'
+        '[source]\nstorybook = { rows = 1 }\n[models]\nwriter = "mini:llm"\n'
+        f'[[stages]]\nuse = "{stage.name}"\n{written}'
+    )
+    with pytest.raises(RecipeError) as error:
+        load(tmp_path / "recipe.toml")
+    (problem,) = error.value.problems
+    assert problem.key == f"stages[0].{list(wrong)[-1]}"
+    assert found in problem.found
+    assert f"; expected a share of one or more of {expected}" in problem.found
+    assert problem.found.rsplit(". ", 1)[1].startswith(("Leave the setting out", "Name such a type too"))
+
+
+def test_shares_that_may_be_empty_are_defaults():
+    one = storybook(1)
+    assert made(VisualQuestions(types={}), one) == made(VisualQuestions(), one)
+    assert made(MarkedPictures(languages={}), one) == made(MarkedPictures(), one)
+    assert VisualQuestions(of="edit_pairs", types={"region": 1, "count": 1}).types
+    assert VisualQuestions(of="edit_pairs", types={"comparison": 1}).types, "some of them need no geometry"

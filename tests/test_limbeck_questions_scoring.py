@@ -63,3 +63,21 @@ def test_answers_spoilt_by_foreign_rules_are_wrong():
 def test_a_pair_is_right_as_a_whole():
     rows = [{"pair_id": name} for name in ("a", "b", "a", None, "b")]
     assert pairs_right(rows, [True, True, False, True, True]) == {"a": False, "b": True}
+
+
+def test_half_a_pair_is_none():
+    """A filter may drop one row of a pair, or a sample cut it in two: what is left is no pair, right or wrong."""
+    rows = [{"pair_id": name} for name in ("whole", "right half", "whole", "wrong half")]
+    assert pairs_right(rows, [True, True, True, False]) == {"whole": True}
+    paired = [row for row in ROWS if row["pair_id"]]
+    halves = [row for i, row in enumerate(paired) if row["pair_id"] not in {r["pair_id"] for r in paired[:i]}]
+    score = scored(halves, own(halves))
+    assert (score.right, score.pairs, score.pair_share) == (len(halves), 0, 0.0)
+
+
+def test_no_other_picture_to_put_in_is_no_error():
+    """All rows are of one scene: its rule finds nothing, whatever the draw, and says so."""
+    rows = made(VisualQuestions(two_pictures=0, minimal_pairs=0), storybook(1, seed=71))
+    found = [inject(row, random.Random(seed), rows) for seed in range(40) for row in rows]
+    assert {bad for name, bad in filter(None, found) if name == "other_picture"} == {None}
+    assert any(bad for _, bad in filter(None, found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -196,20 +197,21 @@ def test_coco_annotations_become_marked_questions(tmp_path):
             assert (10 < 200 * mark["x"] < 70) == (mark["name"] == "dog")
 
 
-def drawn(text, side=64):
-    return png(render(parse_caption(text), side).image)
+def drawn(text, side=64, variation=0):
+    return png(render(replace(parse_caption(text), variation=variation), side).image)
 
 
 def test_edit_pairs_that_limbeck_made_become_two_picture_questions_and_minimal_pairs(tmp_path):
-    """A build of edit pairs is the source of a build of questions; both pictures are the pairs' own."""
+    """A build of edit pairs is the source of a build of questions; both pictures are the pairs' own, none drawn from words."""
     ball, red = (
         "a big red ball on the left and a small blue house on the right, on grass, by day",
         "make the ball green",
     )
     green = ball.replace("red", "green")
-    table = [{"original_prompt": ball, "edit_prompt": red, "edited_prompt": green, "original_image": drawn(ball), "edited_image": drawn(green)},
-             {"original_prompt": "a dog", "edit_prompt": "make it a cat", "edited_prompt": "a cat", "original_image": drawn(ball),
-              "edited_image": drawn(green)}]  # fmt: skip
+    before, after = drawn(ball, variation=11), drawn(green, variation=11)
+    table = [{"original_prompt": ball, "edit_prompt": red, "edited_prompt": green, "original_image": before, "edited_image": after},
+             {"original_prompt": "a dog", "edit_prompt": "make it a cat", "edited_prompt": "a cat", "original_image": before,
+              "edited_image": after}]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(table), tmp_path / "pairs.parquet")
     (tmp_path / "pairs.toml").write_text(
         '[dataset]\nname = "pairs"\nlicense = "cc0-1.0"\n[source]\npairs = "pairs.parquet"\n[[stages]]\nuse = "image_integrity"\n'
@@ -225,7 +227,7 @@ def test_edit_pairs_that_limbeck_made_become_two_picture_questions_and_minimal_p
     assert funnel["visual_questions"].reasons == {"not_a_scene": 1}, "a pair of another world is counted"
     assert funnel["answers_true"].dropped == 0
     rows = list(built.rows())
-    assert {image for row in rows for image in row["images"]} == {drawn(ball), drawn(green)}
+    assert {image for row in rows for image in row["images"]} == {before, after}
     turned = [row for row in rows if row["pair_id"]]
     assert len(turned) >= 2
     assert len({row["answer_value"] for row in turned if row["pair_id"] == turned[0]["pair_id"]}) == 2

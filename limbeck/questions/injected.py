@@ -177,8 +177,11 @@ def other_setting(row: Row, rng: random.Random) -> Row | None:
 
 
 def other_picture(row: Row, rng: random.Random, others: Sequence[Row]) -> Row | None:
-    """The picture of another scene, as of a row one off."""
-    wrong = rng.choice([o for o in others if o["images"] and o["scenes"][0] != row["scenes"][0]])
+    """The picture of another scene, as of a row one off; None where there is none."""
+    foreign = [o for o in others if o["images"] and o["scenes"][0] != row["scenes"][0]]
+    if not foreign:
+        return None
+    wrong = rng.choice(foreign)
     if not row["images"]:
         return None
     return {**copy.deepcopy(row), "images": [wrong["images"][0], *row["images"][1:]]}
@@ -198,7 +201,8 @@ def inject(row: Row, rng: random.Random, others: Sequence[Row]) -> tuple[str, Ro
         others: rows whose pictures may be taken for its own.
 
     Returns:
-        (name of the rule, the row made false, or None where it has no picture); None where no rule applies.
+        (name of the rule, the row made false, or None where it has no picture or no other row has another scene's);
+        None where no rule applies.
     """
     rules = list(RULES)
     rng.shuffle(rules)

@@ -72,12 +72,26 @@ def draw(rng: random.Random, shares: Mapping[Any, float]) -> Any:
     return rng.choices(list(shares), list(shares.values()))[0]
 
 
-def check_shares(name: str, shares: dict[str, float], known: Sequence[str]) -> dict[str, float]:
+def check_shares(
+    name: str, shares: dict[str, float], known: Sequence[str], *, may_be_empty: bool = False
+) -> dict[str, float]:
     """The shares, if every key is known and they can be drawn from.
+
+    Args:
+        name: of the setting.
+        shares: what it holds.
+        known: keys that it may have.
+        may_be_empty: whether no shares at all mean something.
 
     Raises:
         SettingError: they can't.
     """
+    if not shares and not may_be_empty:
+        raise SettingError(
+            f"{name} = {{}} leaves nothing to draw",
+            expected=f"a share of one or more of {', '.join(known)}",
+            remedy="leave the setting out for its default",
+        )
     if unknown := shares.keys() - set(known):
         raise SettingError(f"{name} {min(unknown)!r}", expected=did_you_mean(min(unknown), known))
     if any(share < 0 for share in shares.values()) or (shares and not sum(shares.values()) > 0):

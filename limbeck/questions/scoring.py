@@ -34,7 +34,7 @@ class Score:
     Attributes:
         rows, right: answers, and the right ones.
         unread: answers that say no value; they count as wrong.
-        pairs, pairs_right: minimal pairs, and those of which both answers are right.
+        pairs, pairs_right: minimal pairs of which both rows are there, and those of which both answers are right.
         yes_no, yes_said: questions whose answer is yes or no, and those that the model said yes to.
         by_type: question type to (rows, right).
     """
@@ -122,13 +122,13 @@ def is_right(row: Row, value: Any) -> bool:
 
 
 def pairs_right(rows: Sequence[Row], right: Sequence[bool]) -> dict[str, bool]:
-    """Minimal pairs, and whether all of a pair's answers are right.
+    """Minimal pairs, and whether all of a pair's answers are right; half a pair, whose other row a filter took, is none.
 
-    >>> pairs_right([{"pair_id": "a"}, {"pair_id": "a"}, {"pair_id": None}], [True, False, True])
+    >>> pairs_right([{"pair_id": "a"}, {"pair_id": "a"}, {"pair_id": None}, {"pair_id": "b"}], [True, False, True, True])
     {'a': False}
     """
-    found: dict[str, bool] = {}
+    found: dict[str, list[bool]] = defaultdict(list)
     for row, hit in zip(rows, right, strict=True):
         if row.get("pair_id"):
-            found[row["pair_id"]] = found.get(row["pair_id"], True) and hit
-    return found
+            found[row["pair_id"]].append(hit)
+    return {name: all(hits) for name, hits in found.items() if len(hits) > 1}

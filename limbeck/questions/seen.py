@@ -100,21 +100,25 @@ class Seen:
         marks: number to (x, y), as shares of the picture.
         picture: its number in the question.
         hidden: (H, W) bool, pixels that marks cover: no colour is read there.
+        stray: share of pixels that are darker than any of a pastel picture, up to which it is one: the renderer leaves
+            none, a painter some.
     """
 
     def __init__(
         self, image: NDArray[np.uint8], labels: NDArray[np.uint8], marks: Mapping[int, Sequence[float]] | None = None,
-        picture: int = 0, hidden: NDArray[np.bool_] | None = None,
+        picture: int = 0, hidden: NDArray[np.bool_] | None = None, stray: float = 0.0,
     ) -> None:  # fmt: skip
         if image.shape[:2] != labels.shape:
             raise Unreadable(f"the picture is {image.shape[:2]}, its labels are {labels.shape}")
         self.image, self.labels, self.marks, self.picture = image, labels, dict(marks or {}), picture
         self.shown = np.ones(labels.shape, bool) if hidden is None else ~hidden
+        self.stray = stray
 
     @cached_property
     def style(self) -> str:
-        """Pastel pictures have no dark pixel."""
-        return "pastel" if int(self.image[self.shown].min()) >= _PASTEL_FLOOR else "plain"
+        """Pastel pictures have no dark pixel, or none but strays."""
+        dark = self.image[self.shown].min(-1) < _PASTEL_FLOOR
+        return "pastel" if dark.mean() <= self.stray else "plain"
 
     @cached_property
     def canvas(self) -> NDArray[np.float32]:

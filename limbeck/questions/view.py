@@ -6,6 +6,7 @@ decimals, origin top left. Heights and areas are shares too.
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 
 import numpy as np
@@ -25,11 +26,14 @@ class View:
         scene: what it shows.
         size_px: side of the picture.
         marks: numbers drawn into it: number to index of the thing, see `limbeck.marks`.
+        told: whether words alone tell the scene, and somebody else drew it.
         kinds: names that a question may use.
     """
 
-    def __init__(self, scene: Scene, size_px: int = 64, marks: dict[int, int] | None = None) -> None:
-        self.scene, self.size_px, self.marks = scene, size_px, marks or {}
+    def __init__(
+        self, scene: Scene, size_px: int = 64, marks: dict[int, int] | None = None, *, told: bool = False
+    ) -> None:
+        self.scene, self.size_px, self.marks, self.told = scene, size_px, marks or {}, told
         self.of_kind: dict[str, Thing] = {thing.kind: thing for thing in scene.things}
         self.kinds: tuple[str, ...] = KINDS
 
@@ -40,8 +44,8 @@ class View:
 
     @cached_property
     def json(self) -> str:
-        """The scene as JSON."""
-        return self.scene.to_json()
+        """The scene as JSON; a told one's says no variation, see `is_told`."""
+        return told_json(self.scene) if self.told else self.scene.to_json()
 
     @cached_property
     def png(self) -> bytes:
@@ -69,6 +73,23 @@ class View:
     def labels(self) -> np.ndarray:
         """(H, W) uint8: 0 where nothing stands, else 1 + the class index of the visible thing's kind."""
         return label_map(self.scene, self.picture)
+
+
+def told_json(scene: Scene) -> str:
+    """JSON of a scene that is known from words: all but the variation, which no words say.
+
+    >>> from limbeck.storybook import parse_caption
+    >>> is_told(told_json(parse_caption("a big red ball on the left, on grass, by day")))
+    True
+    """
+    fields = json.loads(scene.to_json())
+    del fields["variation"]
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
+def is_told(text: str) -> bool:
+    """Whether JSON of a scene leaves its variation open: what its picture shows is known, but not pixel by pixel."""
+    return "variation" not in json.loads(text)
 
 
 def label_map(scene: Scene, picture: Picture) -> np.ndarray:

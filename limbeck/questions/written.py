@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -26,6 +26,7 @@ from limbeck.answers import fold, is_refusal, junk, read_object, script
 from limbeck.errors import SettingError
 from limbeck.prompts import messages, names
 from limbeck.questions.context import SCHEMAS, SHORT_VISUAL, Task, long_boxes, short_boxes
+from limbeck.questions.declined import declines
 from limbeck.questions.rows import check_shares
 from limbeck.questions.view import View
 from limbeck.records import columns
@@ -73,6 +74,7 @@ class VisualWriter(Generator):
 
     Reasons: `no_picture` and `not_a_scene` (nothing to write about); `outside_world` (a miniature doesn't know a word,
     a task or a language); `malformed`, `language`, `refused`, `too_few_turns`, `too_long`: the last answer's fault.
+    An answer is refused where it declines as a whole, and where one that it holds does.
     """
 
     task: ClassVar[Task]
@@ -198,7 +200,7 @@ class VisualWriter(Generator):
         Raises:
             Rejected: it can't be used.
         """
-        if answer.finish_reason == "content_filter" or is_refusal(answer.text):
+        if answer.finish_reason == "content_filter" or is_refusal(answer.text) or declines(answer.text):
             raise Rejected("refused", answer.text[:100])
         if answer.finish_reason == "length":
             raise Rejected("malformed", f"the answer did not end within {self.max_tokens} tokens")
@@ -206,6 +208,8 @@ class VisualWriter(Generator):
             found = read_object(answer.text)
         except ValueError as error:
             raise Rejected("malformed", str(error)) from None
+        if declined := next((text for text in _answers(found) if declines(text)), None):
+            raise Rejected("refused", declined[:100])
         turns = [(" ".join(q.split()), " ".join(a.split())) for q, a in self.turns_of(found, language, rng)]
         wanted, letters = LANGUAGES[language]
         for text in (text for turn in turns for text in turn):
@@ -279,6 +283,18 @@ class VisualWriter(Generator):
             "text_model": model,
             "prompt_digest": self._digests[short],
         }
+
+
+def _answers(found: dict[str, Any]) -> Iterator[str]:
+    """What an object answers, questions left out: whatever else may be wrong with it.
+
+    >>> list(_answers({"turns": [{"question": "Is it?", "answer": "It is."}, None], "description": "A cat."}))
+    ['A cat.', 'It is.']
+    """
+    turns = found.get("turns")
+    for part in (found, *(turns if isinstance(turns, list) else ())):
+        if isinstance(part, dict):
+            yield from (part[name] for name in ("description", "answer") if isinstance(part.get(name), str))
 
 
 def text_field(found: dict[str, Any], *names: str) -> list[str]:
