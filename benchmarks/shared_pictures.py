@@ -47,11 +47,8 @@ def main() -> None:
         model.train().to(work.device)
         sources = []
         for share, micro in settings:
-            student = work.student.model_copy(update={"share_pictures": share})
-            own = work.with_(
-                recipe=work.recipe.model_copy(update={"student": student}),
-                terms=terms_for(student, ARMS["labels"].signals, {}),
-            )
+            recipe = load(given.recipe, sets=[f"student.share_pictures={share}"])
+            own = work.with_(recipe=recipe, terms=terms_for(recipe.student, ARMS["labels"].signals, {}))
             sources.append((own, batches.Batches(own, ARMS["labels"], found, "tune", given.rows, micro)))
         times: list[list[float]] = [[] for _ in settings]
         sizes = [[0, 0] for _ in settings]
