@@ -72,7 +72,8 @@ def write_build(folder: Path, rows: int) -> Path:
         parents = [i for i in edits for _ in range(SAMPLES)]
         _write(out, 2, "pairs", part, {"id": pairs, "parent_id": parents, **scores})
         _write(out, 3, "clip_pair", part, {"id": pairs, **scores})
-    (out / "lock.json").write_text(json.dumps({"parts": parts}))
+    (out / "data").mkdir()
+    (out / "lock.json").write_text(json.dumps({"parts": parts, "result": {}}))
     return out
 
 

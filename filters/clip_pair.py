@@ -45,9 +45,10 @@ class ClipPair(Filter):
     name: ClassVar = "clip_pair"
     version: ClassVar = 1
     reasons: ClassVar = ("source_low", "target_low", "direction_low", "image_low", "copy", "score_missing")
+    fills: ClassVar = {"preset": tuple(PRESETS["paper"])}
 
-    matcher: Annotated[str | None, ModelRole("score")] = "matcher"
-    """The model of pictures and texts; none to decide on scores that the rows bring along."""
+    matcher: Annotated[str, ModelRole("score")] = "matcher"
+    """The model of pictures and texts; "" to decide on scores that the rows bring along."""
     preset: Annotated[Literal["paper", "script"] | None, Decision()] = None
     """Fills the thresholds that the recipe leaves out: `paper` (image 0.75) or `script` (image 0.7)."""
     min_source: _Threshold = 0.2
@@ -74,12 +75,12 @@ class ClipPair(Filter):
     @property
     def reads(self) -> tuple[pa.Field, ...]:
         """Pictures and captions; the scores themselves where there is no model."""
-        return columns(*SIMILARITIES) if self.matcher is None else columns(*_PAIR)
+        return columns(*SIMILARITIES) if not self.matcher else columns(*_PAIR)
 
     @property
     def writes(self) -> tuple[pa.Field, ...]:
         """The four scores, and whether a caption was longer than the model reads."""
-        if self.matcher is None:
+        if not self.matcher:
             return ()
         return (*columns(*SIMILARITIES, model="matcher"), column("text_truncated", pa.bool_(), model="matcher"))
 
@@ -98,7 +99,7 @@ class ClipPair(Filter):
 
     def score(self, rows: list[Row], run: Run) -> list[Row]:
         """Scores of each row; null where a picture can't be read."""
-        if self.matcher is None:
+        if not self.matcher:
             return [{} for _ in rows]
         scorer: ScoreModel = run.model(self.matcher)
         here = all(run.computed(name, self.matcher) for name in SIMILARITIES)

@@ -27,14 +27,14 @@ import orjson
 
 from limbeck import publish, store
 from limbeck.built import Build, open_build
-from limbeck.errors import Problem, RecipeError, WorkError
+from limbeck.errors import BuildNotFound, Problem, RecipeError, WorkError
 from limbeck.outcome import Outcome, evaluate
-from limbeck.plan import LEASES, Plan, digest, lock, make_plan
+from limbeck.plan import LEASES, Plan, digest, is_done, lock, make_plan, out_of_date
 from limbeck.progress import Observer
 from limbeck.recipe import Recipe, load
 from limbeck.recipe_check import checked, overridden
 from limbeck.runner import Around, Runner
-from limbeck.stage import decision_settings, scores, settings_of
+from limbeck.stage import decision_settings, settings_of
 
 __all__ = ["build", "complete", "finish", "make_plan", "open_build", "preview", "refilter", "run_part"]
 
@@ -83,9 +83,8 @@ def build(
             if level and not complete(plan, level - 1):
                 return Build(plan.out)
             _run(runner.run(parts, survivors(plan, level), plan.until(level)))
-        if not complete(plan, plan.levels - 1):
-            return Build(plan.out)
-        return finish(plan, observer, runner=runner, seconds=time.perf_counter() - start, report=report)
+        seconds = time.perf_counter() - start
+        return _finish_if_complete(plan, observer, runner, seconds, report) or Build(plan.out)
     finally:
         runner.journal.close()
 
@@ -117,10 +116,15 @@ def refilter(
 
     Raises:
         RecipeError: a setting that isn't a threshold: it would need a run.
-        BuildNotFound: the folder holds no finished build.
+        BuildNotFound: the folder holds no finished build, or parts that don't belong together.
     """
     old = open_build(out)
-    tables = overridden(old.recipe.tables(), sets, "refilter")
+    if not old.finished:
+        raise BuildNotFound(
+            "this build isn't finished, so its parts may be those of two builds", expected="a finished build",
+            where=str(out), remedy=f"finish it first: limbeck run RECIPE --out {out}",
+        )  # fmt: skip
+    tables = overridden(_unfilled(old.recipe, sets), sets, "refilter")
     recipe = checked(tables, folder=old.recipe.folder, origin="refilter", again=True)
     problems = []
     for before, now in zip(old.recipe.stages, recipe.stages, strict=True):
@@ -136,8 +140,26 @@ def refilter(
     if problems:
         raise RecipeError(problems, "refilter")
     with old.lease("finish"):
-        outcome = evaluate(recipe.stages, lambda i: old.folder(i), old.parts, old.inactive)
+        keys = {name: facts["key"] for name, facts in old.lock.get("stages", {}).items()}
+        if (stale := out_of_date(recipe.stages, keys, old.folder, old.parts)) is not None:
+            raise BuildNotFound(
+                f"part {stale[1]} of {stale[0]} was made of something else than this build holds now",
+                expected="the parts of one build", where=str(out),
+                remedy=f"make it anew: limbeck run RECIPE --out {out}",
+            )  # fmt: skip
+        outcome = evaluate(recipe.stages, old.folder, old.parts, old.inactive)
         return _publish(recipe, old, outcome, observer or Observer(), {}, report)
+
+
+def _unfilled(recipe: Recipe, sets: Sequence[str]) -> dict[str, Any]:
+    """The recipe's tables without what a newly set preset is to fill; a build's recipe has every default written out."""
+    tables, named = recipe.tables(), {key.partition("=")[0].strip() for key in sets}
+    for table, entry in zip(recipe.stages, tables["stages"], strict=True):
+        for setting, filled in table.stage.fills.items():
+            if f"{table.id}.{setting}" in named:
+                for name in filled:
+                    entry.pop(name, None)
+    return tables
 
 
 def run_part(plan: Plan, part: int, level: int = 0, *, observer: Observer | None = None) -> None:
@@ -169,12 +191,13 @@ def survivors(plan: Plan, level: int) -> dict[int, list[str]]:
 
 
 def complete(plan: Plan, level: int) -> bool:
-    """Whether every part has come through a level, in whatever process."""
-    for index, table in enumerate(plan.recipe.stages[: plan.until(level) - 1], 1):
-        if table.is_filter and not scores(table.stage):
-            continue
-        key = plan.stage_keys[index - 1]
-        if any((store.read_manifest(plan.folder(index), part) or {}).get("stage_key") != key for part in plan.parts):
+    """Whether every part has come through a level, in whatever process, and is made of what comes in now.
+
+    What an earlier run left, of other source rows or settings, isn't done: another process may still be to make it.
+    """
+    for n in range(level + 1):
+        ids = survivors(plan, n)  # each level decides over parts that the one before has found done
+        if not all(is_done(plan, part, ids, plan.until(n)) for part in plan.parts):
             return False
     return True
 
@@ -190,21 +213,30 @@ def finish(
     """Decides over all parts and writes data, verdicts, card and report; several processes may call it.
 
     Raises:
-        WorkError: parts are missing.
+        WorkError: parts are missing, or made of what has changed since.
     """
-    observer = observer or Observer()
-    if not complete(plan, plan.levels - 1):
+    built = _finish_if_complete(plan, observer or Observer(), runner, seconds, report)
+    if built is None:
         raise WorkError("some parts aren't done", where=str(plan.out), remedy="run them first")
+    return built
+
+
+def _finish_if_complete(
+    plan: Plan, observer: Observer, runner: Runner | None, seconds: float | None, report: bool
+) -> Build | None:
+    """Asked under the lease, so that nobody makes pictures again meanwhile; None where parts are still to do."""
     with plan.lease("finish"):
+        if not complete(plan, plan.levels - 1):
+            return None
         outcome = evaluate(plan.recipe.stages, plan.folder, plan.parts, plan.inactive)
-        lacking = publish.lacking_pictures(plan.recipe.stages, plan.folder, plan.parts, outcome)
-        if lacking and runner is not None:
-            observer.note(
-                f"{sum(map(len, lacking.values()))} rows lost their pictures when they were rejected; made again"
-            )
-            for part in lacking:
-                store.forget_part(plan.folder(outcome.last.stage), part)
-            _run(runner.run(sorted(lacking), survivors(plan, plan.levels - 1), plan.until(plan.levels - 1)))
+        while runner is not None and (lacking := publish.lacking_pictures(plan.folder, plan.parts, outcome)):
+            rows = len(np.unique(np.concatenate(list(lacking.values()))))
+            observer.note(f"{rows} rows lost their pictures when they were rejected; made again")
+            for stage, part in lacking:
+                store.forget_part(plan.folder(stage), part)
+            parts = sorted({part for _, part in lacking})
+            for level in range(plan.levels):
+                _run(runner.run(parts, survivors(plan, level), plan.until(level)))
             outcome = evaluate(plan.recipe.stages, plan.folder, plan.parts, plan.inactive)
         facts = {} if seconds is None else {"seconds": round(seconds, 1)}
         store.write_file(plan.out / "lock.json", _json(lock(plan)))
@@ -215,9 +247,9 @@ def _publish(
     recipe: Recipe, built: Build, outcome: Outcome, observer: Observer, facts: dict[str, Any], report: bool
 ) -> Build:
     out = built.path
-    lacking = publish.lacking_pictures(recipe.stages, built.folder, built.parts, outcome)
+    lacking = publish.lacking_pictures(built.folder, built.parts, outcome)
     if lacking:
-        rows = np.concatenate(list(lacking.values()))
+        rows = np.unique(np.concatenate(list(lacking.values())))
         observer.note(f"{len(rows)} rows have no pictures any more; `limbeck run` makes them again")
         outcome.without(np.isin(np.arange(len(outcome.last.frame)), rows))
     funnel = outcome.funnel()

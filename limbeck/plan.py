@@ -1,4 +1,4 @@
-"""A plan: what a recipe means for a folder. Which parts there are, which key a stage's work has, what is global.
+"""A plan: what a recipe means for a folder. Which parts there are, which key a stage's work has, and what is done.
 
     plan = make_plan(recipe, "OUT")        # enters the source's rows, writes recipe.toml and lock.json
     for part in plan.parts: run_part(plan, part)      # here, in Prefect, Ray or a job array
@@ -11,23 +11,28 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock
 
 from limbeck import __version__, ledger, models, sources
 from limbeck.contract import stored_schema
-from limbeck.decisions import is_global
+from limbeck.decisions import Verdicts, is_global, settle
 from limbeck.errors import BuildNotFound
+from limbeck.frames import Frame, Read
 from limbeck.models.presence import check_models_are_there
 from limbeck.recipe import Recipe
 from limbeck.schema import StageTable
-from limbeck.stage import decision_settings, model_settings, models_of, settings_of
-from limbeck.store import disk_errors, write_file
+from limbeck.stage import decision_settings, model_settings, models_of, scores, settings_of
+from limbeck.store import disk_errors, read_manifest, read_part, write_file
 from limbeck.versions import installed
 
 LEASES = ".leases"
@@ -64,9 +69,13 @@ class Plan:
     def schema(self, stage: int) -> Any:
         """Columns of a stage's files; see `folder`."""
         if stage == 0:
-            return ledger.source_schema(sources.fields(self.recipe.source, self.recipe.folder))
+            return self._source_schema
         table = self.recipe.stages[stage - 1]
         return stored_schema(table, {s: self.fingerprints[name] for s, (name, _) in models_of(table.stage).items()})
+
+    @cached_property
+    def _source_schema(self) -> Any:
+        return ledger.source_schema(sources.fields(self.recipe.source, self.recipe.folder))
 
     def barriers(self) -> tuple[int, ...]:
         """Stages (counted from 1) that wait for every part to come so far: generators after a global filter."""
@@ -93,6 +102,151 @@ class Plan:
         folder = self.out / LEASES
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock", thread_local=False)
+
+
+@dataclass
+class Trail:
+    """What a part's rows are made of, as they pass the stages: it enters the key of each stage's work.
+
+    Attributes:
+        contents: of every generator's part so far, the source's first.
+        scored: score column of the present rows to the content of the part that holds it.
+    """
+
+    contents: list[str]
+    scored: dict[str, str] = field(default_factory=dict)
+
+    def leads_to(self, table: StageTable) -> list[Any]:
+        """Contents of the parts that a stage's work on this part depends on: its manifest's `made_of`."""
+        reads = {f.name for f in (*table.stage.reads, *table.stage.reads_if_there)}
+        return [self.contents, sorted({content for name, content in self.scored.items() if name in reads})]
+
+    def passes(self, table: StageTable, manifest: dict[str, Any]) -> None:
+        """A stage's work is done."""
+        if table.is_filter:
+            self.scored.update((f.name, manifest["content"]) for f in table.stored_fields())
+        else:
+            self.contents, self.scored = [*self.contents, manifest["content"]], {}
+
+
+class Course:
+    """A part's rows on their way through the stages. Who works on a part and who asks whether it is done go the same.
+
+    Attributes:
+        frame: the rows.
+        trail: what they are made of.
+        makers: stage and manifest of each generator's part so far, the source's first.
+        decided: whether `verdicts` holds every decision so far.
+    """
+
+    def __init__(self, plan: Plan, part: int, survivors: Mapping[int, Collection[str]]) -> None:
+        """At the source; `survivors` are the ids that go on, for each barrier that is passed already."""
+        self.plan, self.part, self.survivors = plan, part, survivors
+        self.decided = True
+        manifest = read_manifest(plan.folder(0), part)
+        self.frame = Frame(plan.schema(0), self._reader(0))
+        self.trail, self.makers = Trail([manifest["content"]]), [(0, manifest)]
+        self._verdicts: Verdicts | None = None
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """Of the frame's rows; a part that is done is read only when a later stage has to know."""
+        if self._verdicts is None:
+            # Rows that the source no longer has go along, so that a part's work stays what it was; `outcome`
+            # leaves them out.
+            self._verdicts = Verdicts.of(np.ones(len(self.frame), bool))
+        return self._verdicts
+
+    def pass_barrier(self, index: int) -> None:
+        """Ends the rows that a decision over all parts dropped; does nothing where a stage waits for none."""
+        if index in self.survivors:
+            ids = pa.array(list(self.survivors[index]), pa.string())
+            self.verdicts.alive &= pc.is_in(self.frame.ids, value_set=ids).to_numpy(zero_copy_only=False)
+
+    def key(self, index: int, table: StageTable) -> str:
+        """Key of a stage's work on this part: what it is made of and, where that says which rows, the rows alive."""
+        facts = self.trail.leads_to(table)
+        some_dropped = self._verdicts is not None and not self._verdicts.alive.all()
+        if _asks_who_is_alive(table) and (index in self.survivors or some_dropped):
+            facts.append(self.frame.ids.filter(pa.array(self.verdicts.alive)).to_pylist())
+        return digest(self.plan.stage_keys[index - 1], *facts)
+
+    def made(self, index: int, table: StageTable, manifest: dict[str, Any], read: Read | None = None) -> None:
+        """Goes on with the rows that a generator made; `read` where they are at hand."""
+        self.frame = Frame(self.plan.schema(index), read or self._reader(index), self.frame)
+        self.trail.passes(table, manifest)
+        self.makers.append((index, manifest))
+        self._verdicts, self.decided = None, True
+
+    def judged(self, index: int, table: StageTable, scored: pa.Table | None) -> None:
+        """Ends the rows that a filter drops; one that needs all parts decides later, and so do those after it."""
+        self.decided = self.decided and not is_global(table.stage)
+        settle(table, index, self.frame, self.verdicts, scored, decides=self.decided)
+
+    def _reader(self, index: int) -> Read:
+        return lambda names: read_part(self.plan.folder(index), self.part, names)
+
+
+def is_done(plan: Plan, part: int, survivors: Mapping[int, Collection[str]], until: int) -> bool:
+    """Whether a walk of this part to stage `until` (exclusive) would find all work done, of what comes in now.
+
+    Reads manifests alone, and scores where dropped rows matter to a later stage.
+    """
+    course, stages = Course(plan, part, survivors), plan.recipe.stages[: until - 1]
+    asking = max((i for i, table in enumerate(stages, 1) if _asks_who_is_alive(table)), default=0)
+    for index, table in enumerate(stages, 1):
+        course.pass_barrier(index)
+        works = not table.is_filter or scores(table.stage)
+        manifest = read_manifest(plan.folder(index), part) if works else None
+        if works and (manifest is None or manifest.get("key") != course.key(index, table)):
+            return False
+        if not table.is_filter:
+            course.made(index, table, manifest)
+            continue
+        if works:
+            course.trail.passes(table, manifest)
+        if index < asking:
+            course.judged(index, table, read_part(plan.folder(index), part) if works else None)
+    return True
+
+
+def out_of_date(
+    stages: Sequence[StageTable], keys: Mapping[str, str], folder: Callable[[int], Path], parts: Sequence[int]
+) -> tuple[str, int] | None:
+    """The first stage and part that is missing or was made of something else than lies before it now.
+
+    Which rows were alive isn't asked: thresholds may have changed since. Reads manifests alone.
+
+    Args:
+        stages: the recipe's.
+        keys: stage id to `stage_key`, as far as they are known.
+        folder: of a stage by index, 0 is the source.
+        parts: numbers of the parts.
+    """
+    for part in parts:
+        trail = Trail([(read_manifest(folder(0), part) or {}).get("content", "")])
+        for index, table in enumerate(stages, 1):
+            if table.is_filter and not scores(table.stage):
+                continue
+            manifest = read_manifest(folder(index), part)
+            if manifest is None:
+                return table.id, part
+            # Manifests of earlier versions don't say what they are made of: that a build was finished has to do.
+            contents, scored = manifest.get("made_of", (trail.contents, ()))
+            known = manifest.get("stage_key")
+            if (
+                contents != trail.contents
+                or not {*trail.scored.values()}.issuperset(scored)
+                or keys.get(table.id, known) != known
+            ):
+                return table.id, part
+            trail.passes(table, manifest)
+    return None
+
+
+def _asks_who_is_alive(table: StageTable) -> bool:
+    """Whether a stage works on those rows alone that no filter has dropped."""
+    return not table.is_filter or table.stage.survivors_only
 
 
 def make_plan(recipe: Recipe, out: str | Path, *, limit: int | None = None) -> Plan:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from limbeck import seeds, store
 from limbeck.decisions import Verdicts, settle
-from limbeck.frames import Frame
+from limbeck.frames import Frame, taken
 from limbeck.outcome import Outcome
 from limbeck.recipe import DatasetTable, Recipe
 from limbeck.records import ARRAY, COLUMNS, PICTURE, is_image, is_images, published
@@ -47,9 +47,9 @@ def part_frame(stages: Sequence[StageTable], folder: Folder, part: int) -> Frame
 
 
 def published_fields(recipe: Recipe, frame: Frame) -> list[pa.Field]:
-    """Columns of `data/`: the record's, the ids, the canonical ones it has, and every stage's own."""
+    """Columns of `data/`: the record's, the ids and group, the canonical ones it has, and every stage's own."""
     have = {field.name: field for field in frame.fields()} | {n: COLUMNS[n] for n in ("id", "source_id")}
-    names = [*recipe.record.required, "id", "source_id", *recipe.record.optional]
+    names = [*recipe.record.required, "id", "source_id", "group", *recipe.record.optional]
     own = [name for name in have if name not in COLUMNS]
     return [have[name] for name in dict.fromkeys((*names, *own)) if name in have]
 
@@ -100,7 +100,7 @@ def _kept(recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Outcome
         schema = published(fields)
         place = pa.array(where)
         frame.prefetch([*(f.name for f in fields), "group", "split"])
-        arrays = [_published(frame.column(f.name).take(place), s.type) for f, s in zip(fields, schema, strict=True)]
+        arrays = [_published(taken(frame.column(f.name), place), s.type) for f, s in zip(fields, schema, strict=True)]
         table = pa.Table.from_arrays(arrays, schema=schema)
         names = split_names(recipe.dataset, frame, where)
         first = next(iter(recipe.dataset.splits))
@@ -206,22 +206,31 @@ def write_verdicts(outcome: Outcome, out: Path) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def lacking_pictures(
-    stages: Sequence[StageTable], folder: Folder, parts: Sequence[int], outcome: Outcome
-) -> dict[int, np.ndarray]:
-    """Kept rows, by part, whose pictures were let go when they were rejected: positions in the last level's rows."""
-    index = outcome.last.stage
-    found, start, rows = {}, 0, outcome.last.verdicts.alive
-    for part in parts:
-        manifest = store.read_manifest(folder(index), part) or {}
-        count = manifest["rows"] - sum(manifest["counts"].get(k, 0) for k in ("dropped", "failed"))
-        if manifest.get("let_go"):
-            table = store.read_part(folder(index), part)
-            table = table.filter(pc.is_null(table["reason"]))
-            gone = np.isin(table["id"].to_numpy(zero_copy_only=False), manifest["let_go"])
-            if (lost := np.flatnonzero(gone & rows[start : start + count])).size:
-                found[part] = start + lost
-        start += count
+def lacking_pictures(folder: Folder, parts: Sequence[int], outcome: Outcome) -> dict[tuple[int, int], np.ndarray]:
+    """Kept rows whose pictures, or a parent's, were let go when they were rejected.
+
+    Returns:
+        By stage and part that made the pictures: positions in the last level's rows.
+    """
+    found: dict[tuple[int, int], np.ndarray] = {}
+    kept = rows = np.flatnonzero(outcome.last.verdicts.alive)
+    hidden: set[str] = set()  # columns that a later generator wrote
+    for level in reversed(outcome.levels):
+        if any(f.name not in hidden for f in _picture_fields(level.frame.schema)):
+            start = 0
+            for part in parts:
+                manifest = store.read_manifest(folder(level.stage), part) or {}
+                count = manifest["rows"] - sum(manifest["counts"].get(k, 0) for k in ("dropped", "failed"))
+                if manifest.get("let_go"):
+                    let_go = pa.array(manifest["let_go"], pa.string())
+                    gone = pc.is_in(level.frame.ids.slice(start, count), value_set=let_go)
+                    lost = np.isin(rows, start + np.flatnonzero(gone.to_numpy(zero_copy_only=False)))
+                    if lost.any():
+                        found[level.stage, part] = kept[lost]
+                start += count
+        hidden |= set(level.frame.schema.names)
+        if level.frame.parent is not None:
+            rows = level.frame.parents[rows]
     return found
 
 
@@ -238,18 +247,22 @@ def let_go(recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Outcom
         ids = table["id"].take(pa.array(rejected)).to_pylist()
         if recipe.dataset.keep_rejected == "sample":
             ids = [row_id for row_id in ids if seeds.unit("reject", row_id) >= _SAMPLED_REJECTS]
-        pictures = [f.name for f in table.schema if is_image(f) or is_images(f)]
+        pictures = _picture_fields(table.schema)
         known = set((store.read_manifest(folder(index), part) or {}).get("let_go", ()))
-        if not pictures or not (set(ids) - known):
-            continue
         mask = pc.is_in(table["id"], value_set=pa.array(ids, pa.string()))
-        for name in pictures:
-            place, field = table.schema.get_field_index(name), table.schema.field(name)
-            emptied = pc.if_else(mask, pa.scalar(None, field.type), table[name])
-            table = table.set_column(place, field, emptied)
+        # A killed run may have said that they are gone and not come to it: what is there is looked at too.
+        if not any(pc.any(pc.and_(mask, pc.is_valid(table[field.name]))).as_py() for field in pictures):
+            continue
+        for field in pictures:
+            emptied = pc.if_else(mask, pa.scalar(None, field.type), table[field.name])
+            table = table.set_column(table.schema.get_field_index(field.name), field, emptied)
         store.replace_rows(folder(index), part, table, let_go=sorted({*ids, *known}))
         lost += len(set(ids) - known)
     return lost
+
+
+def _picture_fields(schema: pa.Schema) -> list[pa.Field]:
+    return [field for field in schema if is_image(field) or is_images(field)]
 
 
 def count_reasons(outcome: Outcome) -> Counter[str]:

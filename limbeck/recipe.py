@@ -43,7 +43,8 @@ class DatasetTable(BaseModel):
         tags: for the card.
         currency: of the models' prices.
         splits: share of the source groups in each split; a source row's own `split` goes first.
-        keep_rejected: whose pictures stay beside the kept rows': all, one in twenty, or nobody's.
+        keep_rejected: whose pictures stay beside the kept rows': all, one in twenty, or nobody's; a filter of pictures that
+            is added or changed later has those that are gone made again.
     """
 
     model_config = _STRICT

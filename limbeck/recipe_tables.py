@@ -124,7 +124,7 @@ def check_models(
     """
     for setting, role in model_settings(settings).items():
         name = getattr(settings, setting)
-        if name is None or any(f"{problem.key}.".startswith(f"models.{name}.") for problem in problems):
+        if not name or any(f"{problem.key}.".startswith(f"models.{name}.") for problem in problems):
             continue  # nobody's, or there and wrong: told already
         if name not in specs:
             problems.append(Problem(f"{key}.{setting}", f"no model {name!r} in [models]", did_you_mean(name, specs)))

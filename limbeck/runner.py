@@ -6,6 +6,7 @@
 
 A stage's work on a part is done when its manifest holds the key of that work: a hash of the stage's own key (see
 `plan.stage_key`) and of the rows that came in. Thresholds enter no key but through the rows that they let on.
+A stage that has to look at pictures which were let go (`dataset.keep_rejected`) has them made again first.
 Processes share a build by leasing parts; the lock of a killed process is free.
 """
 
@@ -27,14 +28,13 @@ from filelock import Timeout
 from limbeck import store
 from limbeck.budget import ErrorBudget
 from limbeck.contract import generated, scored
-from limbeck.decisions import ERROR, Verdicts, is_global, settle
+from limbeck.decisions import ERROR
 from limbeck.errors import BadAnswer, ModelError
-from limbeck.frames import Frame
 from limbeck.handle import Handle, ModelPool
 from limbeck.journal import Journal
-from limbeck.plan import Plan, digest
+from limbeck.plan import Course, Plan
 from limbeck.progress import Observer
-from limbeck.records import IDENTITY
+from limbeck.records import IDENTITY, is_image, is_images
 from limbeck.schema import StageTable
 from limbeck.stage import Drop, Failed, Row, scores, waits
 
@@ -61,6 +61,7 @@ class Runner:
         self.journal = Journal(plan.out / "journal")
         self._budget = ErrorBudget(plan.recipe.run.max_error_rate, len(plan.parts), plan.source_rows)
         self._retried: set[tuple[int, int]] = set()
+        self._noted: set[tuple[int, int]] = set()
 
     async def run(self, parts: Sequence[int], survivors: dict[int, Collection[str]], until: int) -> None:
         """Walks parts to stage `until` (exclusive, counted from 1), with others that hold leases on some of them.
@@ -119,9 +120,22 @@ class Runner:
         try:
             self.journal.refresh()
             # A walk that is started again begins anew: what is done is found on disk.
-            await self._around(part, lambda: _Walk(self, part, survivors).to(until))
+            await self._around(part, lambda: self._walk(part, survivors, until))
         finally:
             lease.release()
+
+    async def _walk(self, part: int, survivors: dict[int, Collection[str]], until: int) -> None:
+        """Walks a part; one whose pictures were let go before a stage has to look at them is made again on the way."""
+        while True:
+            try:
+                return await _Walk(self, part, survivors).to(until)
+            except _PicturesLetGoError as lacking:
+                self._retried.discard((lacking.needed_by, part))
+                store.forget_part(self.plan.folder(lacking.made_by), part)
+                if (lacking.made_by, lacking.needed_by) not in self._noted:
+                    self._noted.add((lacking.made_by, lacking.needed_by))
+                    maker, reader = (self.plan.recipe.stages[i - 1].id for i in (lacking.made_by, lacking.needed_by))
+                    self.observer.note(f"{reader} needs pictures of rejected rows, which {maker} makes again")
 
     def _parts_in_flight(self) -> int:
         chosen = self.plan.recipe.run.parts_in_flight
@@ -152,27 +166,20 @@ class Runner:
         return again
 
 
+class _PicturesLetGoError(Exception):
+    """The stage `needed_by` has to look at rows of the stage `made_by` that have no pictures any more."""
+
+    def __init__(self, made_by: int, needed_by: int) -> None:
+        super().__init__(made_by, needed_by)
+        self.made_by, self.needed_by = made_by, needed_by
+
+
 class _Walk:
     """One part's way through the stages."""
 
     def __init__(self, runner: Runner, part: int, survivors: dict[int, Collection[str]]) -> None:
-        self.runner, self.plan, self.part, self.survivors = runner, runner.plan, part, survivors
-        self.observer = runner.observer
-        manifest = store.read_manifest(self.plan.folder(0), part)
-        self.frame = Frame(self.plan.schema(0), lambda names: store.read_part(self.plan.folder(0), part, names))
-        self.contents = [manifest["content"]]  # of every generator's part so far: what the frame's rows are made of
-        self.scored: dict[str, str] = {}  # score column of this frame to the content of the part that holds it
-        self.decided = True  # whether `verdicts` holds every decision so far
-        self._verdicts: Verdicts | None = None
-
-    @property
-    def verdicts(self) -> Verdicts:
-        """Of the frame's rows; a part that is done is read only when a later stage has to know."""
-        if self._verdicts is None:
-            # Rows that the source no longer has go along, so that a part's work stays what it was; `outcome`
-            # leaves them out.
-            self._verdicts = Verdicts.of(np.ones(len(self.frame), bool))
-        return self._verdicts
+        self.runner, self.plan, self.part, self.observer = runner, runner.plan, part, runner.observer
+        self.course = Course(runner.plan, part, survivors)
 
     async def to(self, until: int) -> None:
         """Walks to a stage, exclusive."""
@@ -182,59 +189,43 @@ class _Walk:
             else:
                 await self._filter(index, table)
 
-    def _key(self, index: int, table: StageTable, alive: bool) -> str:
-        """Key of a stage's work on this part."""
-        reads = {field.name for field in (*table.stage.reads, *table.stage.reads_if_there)}
-        facts: list[Any] = [self.contents, sorted({c for name, c in self.scored.items() if name in reads})]
-        if alive and (index in self.survivors or not self.verdicts.alive.all()):
-            facts.append(self.frame.ids.filter(pa.array(self.verdicts.alive)).to_pylist())
-        return digest(self.plan.stage_keys[index - 1], *facts)
-
     async def _generate(self, index: int, table: StageTable) -> None:
-        if index in self.survivors:
-            ids = pa.array(list(self.survivors[index]), pa.string())
-            self.verdicts.alive &= pc.is_in(self.frame.ids, value_set=ids).to_numpy(zero_copy_only=False)
-        key = self._key(index, table, alive=True)
-        folder = self.plan.folder(index)
-        manifest, made = store.read_manifest(folder, self.part), None
+        course = self.course
+        course.pass_barrier(index)
+        key = course.key(index, table)
+        manifest, made = store.read_manifest(self.plan.folder(index), self.part), None
         if self._open(index, manifest, key):
             handle = self._handle(table)
-            rows = self._rows(table, np.flatnonzero(self.verdicts.alive))
+            rows = self._rows(index, table, np.flatnonzero(course.verdicts.alive))
             results, seconds = await self._work(table, handle, rows, "generate")
             made = generated(table, self.plan.schema(index), rows, _flat(results))
             manifest = await self._commit(index, table, key, rows, made, handle, seconds)
         else:
             self._reused(index, table, manifest)
-        read = made.select if made is not None else lambda names: store.read_part(folder, self.part, names)
-        self.frame = Frame(self.plan.schema(index), read, self.frame)
-        self.contents = [*self.contents, manifest["content"]]
-        self.scored, self._verdicts, self.decided = {}, None, True
+        course.made(index, table, manifest, None if made is None else made.select)
 
     async def _filter(self, index: int, table: StageTable) -> None:
-        table_scored = None
+        course, table_scored = self.course, None
         if scores(table.stage):
-            all_rows = not table.stage.survivors_only
-            key = self._key(index, table, alive=not all_rows)
+            key = course.key(index, table)
             folder = self.plan.folder(index)
             manifest = store.read_manifest(folder, self.part)
             if self._open(index, manifest, key):
                 handle = self._handle(table)
-                where = np.arange(len(self.frame)) if all_rows else np.flatnonzero(self.verdicts.alive)
-                rows = self._rows(table, where)
+                alone = table.stage.survivors_only
+                where = np.flatnonzero(course.verdicts.alive) if alone else np.arange(len(course.frame))
+                rows = self._rows(index, table, where)
                 results, seconds = await self._work(table, handle, rows, "score")
                 table_scored = scored(table, self.plan.schema(index), rows, results)
                 manifest = await self._commit(index, table, key, rows, table_scored, handle, seconds)
             else:
                 self._reused(index, table, manifest)
                 table_scored = store.read_part(folder, self.part)
-            self.scored.update((field.name, manifest["content"]) for field in table.stored_fields())
-        self.decided = self.decided and not is_global(table.stage)
-        before = int(self.verdicts.alive.sum())
-        settle(table, index, self.frame, self.verdicts, table_scored, decides=self.decided)
-        after, failed = (
-            int(self.verdicts.alive.sum()),
-            int((self.verdicts.failed & (self.verdicts.ended_by == index)).sum()),
-        )
+            course.trail.passes(table, manifest)
+        before = int(course.verdicts.alive.sum())
+        course.judged(index, table, table_scored)
+        verdicts = course.verdicts
+        after, failed = int(verdicts.alive.sum()), int((verdicts.failed & (verdicts.ended_by == index)).sum())
         self.observer.part_done(
             table.id, self.part, rows=before, kept=after, dropped=before - after - failed, failed=failed, reused=False
         )
@@ -242,19 +233,41 @@ class _Walk:
     def _handle(self, table: StageTable) -> Handle:
         return Handle(
             table, seed=self.plan.recipe.dataset.seed, pool=self.runner.pool, journal=self.runner.journal,
-            fingerprints=self.plan.fingerprints, frame=self.frame,
+            fingerprints=self.plan.fingerprints, frame=self.course.frame,
         )  # fmt: skip
 
     def _open(self, index: int, manifest: dict[str, Any] | None, key: str) -> bool:
         """Whether a stage has to work on this part."""
         return manifest is None or manifest["key"] != key or self.runner.to_retry(index, self.part, manifest)
 
-    def _rows(self, table: StageTable, where: np.ndarray) -> list[Row]:
-        """What the stage sees: the columns it reads, and what it would write where that is there already."""
+    def _rows(self, index: int, table: StageTable, where: np.ndarray) -> list[Row]:
+        """What the stage sees: the columns it reads, and what it would write where that is there already.
+
+        Raises:
+            _PicturesLetGoError: a picture that it would see was let go.
+        """
+        frame = self.course.frame
         names = [f.name for f in table.stage.reads]
-        names += [f.name for f in table.stage.reads_if_there if self.frame.field(f.name) is not None]
-        names += [f.name for f in table.stage.writes if table.is_filter and self.frame.field(f.name) is not None]
-        return self.frame.rows([name for name in names if name not in IDENTITY], where)
+        names += [f.name for f in table.stage.reads_if_there if frame.field(f.name) is not None]
+        names += [f.name for f in table.stage.writes if table.is_filter and frame.field(f.name) is not None]
+        names = [name for name in names if name not in IDENTITY]
+        self._check_pictures(index, names, where)
+        return frame.rows(names, where)
+
+    def _check_pictures(self, index: int, names: Sequence[str], where: np.ndarray) -> None:
+        """Looks for rows without pictures where the columns come from: among the frame's rows, then its parents'."""
+        if not any(manifest.get("let_go") for _, manifest in self.course.makers):
+            return
+        frame, rows, wanted = self.course.frame, where, set(names)
+        for maker, manifest in reversed(self.course.makers):
+            pictures = wanted.intersection(f.name for f in frame.schema if is_image(f) or is_images(f))
+            if pictures and manifest.get("let_go"):
+                let_go = pa.array(manifest["let_go"], pa.string())
+                if pc.any(pc.is_in(frame.ids.take(pa.array(rows)), value_set=let_go)).as_py():
+                    raise _PicturesLetGoError(maker, index)
+            wanted -= set(frame.schema.names)
+            if frame.parent is not None:
+                frame, rows = frame.parent, frame.parents[rows]
 
     async def _work(self, table: StageTable, handle: Handle, rows: list[Row], verb: str) -> tuple[list[Any], float]:
         """The stage's results; a model's failure becomes a failed row."""
@@ -293,8 +306,9 @@ class _Walk:
             await self.runner.journal.set_aside(key for row_id in useless for key in handle.paid[row_id])
         self.runner._budget.add(index, table.id, self.part, counts, _an_error(made))
         manifest = {
-            "key": key, "stage": table.id, "stage_key": self.plan.stage_keys[index - 1], "counts": counts,
-            "counters": dict(handle.counters), "seconds": round(seconds, 3),
+            "key": key, "stage": table.id, "stage_key": self.plan.stage_keys[index - 1],
+            "made_of": self.course.trail.leads_to(table), "counts": counts, "counters": dict(handle.counters),
+            "seconds": round(seconds, 3),
         }  # fmt: skip
         manifest = await self.runner.write(index, self.part, made, manifest)
         if not table.is_filter:

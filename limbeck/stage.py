@@ -35,6 +35,8 @@ import pydantic.dataclasses
 from limbeck.errors import ContractError, ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import pyarrow as pa
 
@@ -152,6 +154,8 @@ class Stage:
     """Columns it adds. Of a filter, those that aren't canonical are stored as `STAGE_ID.column`."""
     reasons: ClassVar[Reasons] = ()
     """Every reason for which it can drop a row."""
+    fills: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Settings that give others their values where a recipe leaves those out, such as a preset of thresholds."""
 
 
 class Generator(Stage):
@@ -229,9 +233,9 @@ def settings_of(stage: Stage) -> dict[str, Any]:
 
 
 def models_of(stage: Stage) -> dict[str, tuple[str, Role]]:
-    """The models a stage uses: setting to (name in the recipe, role); settings that hold None are left out."""
+    """The models a stage uses: setting to (name in the recipe, role); settings that hold none are left out."""
     named = ((setting, getattr(stage, setting), role) for setting, role in model_settings(stage).items())
-    return {setting: (name, role) for setting, name, role in named if name is not None}
+    return {setting: (name, role) for setting, name, role in named if name}
 
 
 def scores(stage: Stage) -> bool:

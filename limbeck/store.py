@@ -1,7 +1,7 @@
 """Parts on disk: a Parquet file and, written last, its manifest. What has no manifest isn't there.
 
     stages/02-pairs/part-00003.parquet     rows, written aside, synced, then renamed
-    stages/02-pairs/part-00003.json        key, content hash, counts; the part is done when this exists
+    stages/02-pairs/part-00003.json        key, content hash, counts; the part is there when this exists
 
 A kill at any moment leaves a whole part, or none, and perhaps a `.tmp` file that the next writer replaces.
 """
@@ -65,14 +65,20 @@ def write_part(folder: Path, part: int, table: pa.Table, manifest: dict[str, Any
 
 
 def replace_rows(folder: Path, part: int, table: pa.Table, **facts: Any) -> None:
-    """Replaces a part's rows and keeps what its manifest says of the old ones (its rejects' pictures were let go)."""
+    """Replaces a part's rows and keeps what its manifest says of the old ones (its rejects' pictures were let go).
+
+    The facts are written first: a kill in between may say too much of what is gone, never too little.
+
+    Raises:
+        DiskFull: the old rows stay.
+    """
     manifest = read_manifest(folder, part) or {}
     with disk_errors(folder):
-        write_file(folder / f"{part_name(part)}.parquet", parquet_bytes(table))
         write_file(
             folder / f"{part_name(part)}.json",
             orjson.dumps(manifest | facts, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS),
         )
+        write_file(folder / f"{part_name(part)}.parquet", parquet_bytes(table))
 
 
 def read_manifest(folder: Path, part: int) -> dict[str, Any] | None:

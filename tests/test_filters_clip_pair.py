@@ -15,6 +15,7 @@ from filters.clip_pair import PRESETS, ClipPair
 from limbeck.errors import ModelNotFound
 from limbeck.models.score_transformers import TransformersScore
 from limbeck.scores import SIMILARITIES
+from limbeck.stage import models_of, settings_of
 
 GOOD = {"clip_sim_source": 0.25, "clip_sim_target": 0.25, "clip_sim_dir": 0.3, "clip_sim_image": 0.9}
 
@@ -134,8 +135,10 @@ def test_presets_fill_what_the_recipe_leaves_out():
     assert ClipPair(preset="script").bounds()["clip_sim_image"] == (0.7, 1.0)
     assert ClipPair(preset="paper", min_image=0.6, max_image=0.95).bounds()["clip_sim_image"] == (0.6, 0.95)
     assert all(set(preset) < set(ClipPair.__pydantic_fields__) for preset in PRESETS.values())
-    assert ClipPair(matcher=None).writes == ()
-    assert [f.name for f in ClipPair(matcher=None).reads] == list(SIMILARITIES)
+    assert ClipPair(matcher="").writes == ()
+    assert models_of(ClipPair(matcher="")) == {}
+    assert ClipPair(**settings_of(ClipPair(matcher=""))) == ClipPair(matcher="")
+    assert [f.name for f in ClipPair(matcher="").reads] == list(SIMILARITIES)
 
 
 def test_settings_are_checked():

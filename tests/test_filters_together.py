@@ -136,3 +136,11 @@ def test_contract(stage, build):
         {"matcher": TransformersScore(build.path.parent / "clip", device="cpu")} if stage.name == "clip_pair" else {}
     )
     check_stage(stage, rows, models=models)
+
+
+def test_a_preset_fills_the_thresholds_of_a_build_that_has_every_default_written_out(build):
+    """Oracle: the thresholds of paper and script; what is set beside a preset goes first."""
+    for preset, least in (("paper", 0.75), ("script", 0.7)):
+        again = limbeck.refilter(build.path, [f"clip_pair.preset={preset}", "clip_pair.min_source=-1"], report=False)
+        stage = again.recipe.stage("clip_pair").stage
+        assert (stage.preset, stage.min_image, stage.max_image, stage.min_source) == (preset, least, 1.0, -1)
