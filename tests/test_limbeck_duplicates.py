@@ -123,7 +123,9 @@ def test_among_many_of_one_layout_those_of_like_colours_are_found():
     """Oracle: all pairs; forty rows of one hash, each of two colours twice."""
     rng = np.random.default_rng(4)
     rows = np.zeros((40, PICTURE_BYTES), np.uint8)
-    rows[:, 8:] = rng.permuted(np.tile(np.arange(0, 240, 5), (20, 1)), axis=1).repeat(2, 0)  # all as light as each other
+    rows[:, 8:] = rng.permuted(np.tile(np.arange(0, 240, 5), (20, 1)), axis=1).repeat(
+        2, 0
+    )  # all as light as each other
     order = rng.permutation(40)
     labels = picture_clusters(rows[order], 3, 0.03)
     owner = order // 2
