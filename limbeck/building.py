@@ -119,11 +119,7 @@ def refilter(
         BuildNotFound: the folder holds no finished build, or parts that don't belong together.
     """
     old = open_build(out)
-    if not old.finished:
-        raise BuildNotFound(
-            "this build isn't finished, so its parts may be those of two builds", expected="a finished build",
-            where=str(out), remedy=f"finish it first: limbeck run RECIPE --out {out}",
-        )  # fmt: skip
+    old.check_finished()
     tables = overridden(_unfilled(old.recipe, sets), sets, "refilter")
     recipe = checked(tables, folder=old.recipe.folder, origin="refilter", again=True)
     problems = []

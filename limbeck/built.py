@@ -83,6 +83,18 @@ class Build:
         """Whether `data/` is there."""
         return "result" in self.lock and (self.path / "data").is_dir()
 
+    def check_finished(self) -> None:
+        """For those who take it as a whole.
+
+        Raises:
+            BuildNotFound: it isn't finished; an interrupted run may have left parts of two builds.
+        """
+        if not self.finished:
+            raise BuildNotFound(
+                "this build isn't finished, so its parts may be those of two builds", expected="a finished build",
+                where=str(self.path), remedy=f"finish it first: limbeck run RECIPE --out {self.path}",
+            )  # fmt: skip
+
     @property
     def partial(self) -> bool:
         """Whether parts are still to do."""

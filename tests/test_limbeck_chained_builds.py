@@ -12,6 +12,7 @@ from PIL import Image
 
 from distill.dataset import group_of
 from limbeck.building import build
+from limbeck.errors import RecipeError
 
 ROWS = 48
 
@@ -81,3 +82,14 @@ def test_a_build_of_one_split_leaves_the_next_to_draw_its_own(tmp_path):
         by_group.setdefault(group, set()).add(split)
     assert len(by_group) == ROWS // 4
     assert all(len(splits) == 1 for splits in by_group.values())
+
+
+def test_a_build_that_is_not_finished_is_no_source(tmp_path):
+    """Oracle: what a shard leaves to the others."""
+    pairs(tmp_path)
+    recipe = tmp_path / "a.toml"
+    built(tmp_path, "a", 'pairs = "pairs.parquet"')
+    recipe.write_text(recipe.read_text() + "[run]\npart_rows = 12\n")
+    assert build(recipe, tmp_path / "part", shard=(0, 2), report=False).partial
+    with pytest.raises(RecipeError, match="isn't finished"):
+        built(tmp_path, "b", 'build = "part"')

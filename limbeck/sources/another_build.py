@@ -60,4 +60,6 @@ def _held_together(build: Build) -> list[str]:
 def _open(source: SourceTable, folder: Path) -> Build:
     from limbeck.built import open_build
 
-    return open_build(folder / Path(source.build).expanduser())
+    build = open_build(folder / Path(source.build).expanduser())
+    build.check_finished()
+    return build
