@@ -118,7 +118,10 @@ class Stream:
     def __init__(
         self, pool: Positions, seed: int, name: str, keys: Sequence[Hashable] | None = None, most: int = 1
     ) -> None:
-        """`name` keeps the orders of two streams of one seed apart; of places with one key in `keys`, up to `most` follow each other."""
+        """`name` keeps the orders of two streams of one seed apart.
+
+        Of places with one key in `keys`, up to `most` follow each other.
+        """
         self.pool = pool
         families = None if keys is None else _families(keys)
 

@@ -231,7 +231,10 @@ class Student(ABC):
 
     @property
     def gathers(self) -> int:
-        """How many rows of one `together` follow each other in the walk through the training rows; more than 1 reads them all."""
+        """How many rows of one `together` follow each other in the walk through the training rows.
+
+        More than 1 reads them all.
+        """
         return 1
 
     def together(self, row: dict[str, Any]) -> Hashable:
@@ -239,8 +242,10 @@ class Student(ABC):
         return None
 
     def length(self, row: dict[str, Any]) -> float:
-        """Rows of about one length share a micro-batch, so that little is padded, unless they are gathered; cutting a
-        batch changes no result."""
+        """Rows of about one length share a micro-batch, so that little is padded, unless they are gathered.
+
+        Cutting a batch changes no result.
+        """
         return 0
 
     def paces(self, phase: str) -> Mapping[str, float]:

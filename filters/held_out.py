@@ -27,9 +27,9 @@ _MOST_BITS = 16
 class HeldOut(Filter):
     """Drops rows that show a picture of the held-out set, or nearly.
 
-    Every picture's perceptual hash and colours are compared with those of all held-out pictures, and it is one of them where
-    one is near in both; an exact hash of bytes would miss a resize. The held-out set is one or more Parquet files; every picture in them counts, in whatever column
-    (bytes, the `Image` feature, or lists of them).
+    Every picture's perceptual hash and colours are compared with those of all held-out pictures, and it is one of them
+    where one is near in both; an exact hash of bytes would miss a resize. The held-out set is one or more Parquet
+    files; every picture in them counts, in whatever column (bytes, the `Image` feature, or lists of them).
     """
 
     name: ClassVar = "held_out"

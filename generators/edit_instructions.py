@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, field_validator
 
 from limbeck.answers import fold, is_refusal, junk, read_object, script
+from limbeck.declined import declines
 from limbeck.edit_types import EDIT_TYPES, Example, canonical
 from limbeck.errors import ModelError, SettingError
 from limbeck.prompts import SHORT_EDIT, edit_answer, messages, names
-from limbeck.questions.declined import declines
 from limbeck.records import columns
 from limbeck.stage import Drop, Failed, Generator, ModelRole, Row, Run, settings
 
@@ -191,7 +191,7 @@ class EditInstructions(Generator):
         Raises:
             _Rejected: it can't be.
         """
-        if answer.finish_reason == "content_filter" or is_refusal(answer.text) or declines(answer.text):
+        if answer.finish_reason == "content_filter" or is_refusal(answer.text):
             raise _Rejected("refused", answer.text[:100])
         if answer.finish_reason == "length":
             raise _Rejected("malformed", f"the answer did not end within {self.max_tokens} tokens")

@@ -13,6 +13,8 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any
 
+from limbeck.declined import declines
+
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _REFUSAL = re.compile(
     r"(i['’]?m sorry|i am sorry|sorry,|i apologi[sz]e|i can(no|['’])t (help|assist|create|do|provide|comply)"
@@ -71,12 +73,12 @@ def _whole(value: Any) -> Any:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether an answer opens by declining.
+    """Whether an answer as it came, whatever is in it, opens by declining; see `declines` for what it holds.
 
     >>> is_refusal("I'm sorry, but I can't help with that."), is_refusal("make the sorry dog happy")
     (True, False)
     """
-    return _REFUSAL.match(text.lstrip(" \"'{")) is not None
+    return _REFUSAL.match(text.lstrip(" \"'{")) is not None or declines(text)
 
 
 def junk(text: str, known: str = "") -> str | None:

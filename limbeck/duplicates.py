@@ -205,8 +205,7 @@ def _clusters(keys: Iterator[np.ndarray], order: np.ndarray, near: Near, window:
         rows = rows[np.argsort(key[rows], kind="stable")]
         run = key[rows]
         labels = _linked(labels, rows, run, range(1, window + 1), near)
-        starts = np.flatnonzero(np.append(True, run[1:] != run[:-1])) if len(run) else np.zeros(0, np.int64)
-        sizes = np.diff(np.append(starts, len(run)))
+        sizes = np.unique(run, return_counts=True)[1]
         some = np.repeat((sizes > window + 1) & (sizes <= few), sizes)
         if some.any():
             labels = _linked(labels, rows[some], run[some], range(window + 1, few), near)

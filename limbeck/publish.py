@@ -22,7 +22,7 @@ from limbeck.decisions import Verdicts, settle
 from limbeck.frames import Frame, taken
 from limbeck.outcome import Outcome
 from limbeck.recipe import DatasetTable, Recipe
-from limbeck.records import ARRAY, COLUMNS, PICTURE, is_image, is_images, published
+from limbeck.records import ARRAY, COLUMNS, PICTURE, holds_pictures, published
 from limbeck.schema import StageTable
 from limbeck.stage import scores
 
@@ -150,9 +150,7 @@ class _Shards:
 
     def __init__(self, folder: Path, split: str, schema: pa.Schema) -> None:
         self._folder, self._split, self._schema = folder, split, schema
-        self._group = (
-            store.ROW_GROUP_ROWS if any(is_image(f) or is_images(f) or f.type == ARRAY for f in schema) else 1000
-        )
+        self._group = store.ROW_GROUP_ROWS if any(holds_pictures(f) or f.type == ARRAY for f in schema) else 1000
         self._pending: list[pa.Table] = []
         self._shards: list[Path] = []
         self._writer: pq.ParquetWriter | None = None
@@ -216,7 +214,7 @@ def lacking_pictures(folder: Folder, parts: Sequence[int], outcome: Outcome) -> 
     kept = rows = np.flatnonzero(outcome.last.verdicts.alive)
     hidden: set[str] = set()  # columns that a later generator wrote
     for level in reversed(outcome.levels):
-        if any(f.name not in hidden for f in _picture_fields(level.frame.schema)):
+        if any(holds_pictures(f) and f.name not in hidden for f in level.frame.schema):
             start = 0
             for part in parts:
                 manifest = store.read_manifest(folder(level.stage), part) or {}
@@ -247,7 +245,7 @@ def let_go(recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Outcom
         ids = table["id"].take(pa.array(rejected)).to_pylist()
         if recipe.dataset.keep_rejected == "sample":
             ids = [row_id for row_id in ids if seeds.unit("reject", row_id) >= _SAMPLED_REJECTS]
-        pictures = _picture_fields(table.schema)
+        pictures = [field for field in table.schema if holds_pictures(field)]
         known = set((store.read_manifest(folder(index), part) or {}).get("let_go", ()))
         mask = pc.is_in(table["id"], value_set=pa.array(ids, pa.string()))
         # A killed run may have said that they are gone and not come to it: what is there is looked at too.
@@ -259,10 +257,6 @@ def let_go(recipe: Recipe, folder: Folder, parts: Sequence[int], outcome: Outcom
         store.replace_rows(folder(index), part, table, let_go=sorted({*ids, *known}))
         lost += len(set(ids) - known)
     return lost
-
-
-def _picture_fields(schema: pa.Schema) -> list[pa.Field]:
-    return [field for field in schema if is_image(field) or is_images(field)]
 
 
 def count_reasons(outcome: Outcome) -> Counter[str]:

@@ -273,6 +273,11 @@ def is_images(field: pa.Field) -> bool:
     return (field.metadata or {}).get(b"limbeck.type") == b"images"
 
 
+def holds_pictures(field: pa.Field) -> bool:
+    """Whether a column holds encoded pictures, or lists of them."""
+    return is_image(field) or is_images(field)
+
+
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """A picture in published files."""
 
@@ -281,7 +286,7 @@ def published(fields: Iterable[pa.Field]) -> pa.Schema:
     """The schema of published files: pictures as the `Image` feature, and what `datasets` reads the features from."""
     stored = {b"image": PICTURE, b"images": pa.list_(PICTURE)}
     fields = [
-        pa.field(f.name, stored[f.metadata[b"limbeck.type"]], metadata=f.metadata) if is_image(f) or is_images(f) else f
+        pa.field(f.name, stored[f.metadata[b"limbeck.type"]], metadata=f.metadata) if holds_pictures(f) else f
         for f in fields
     ]
     image: dict = {"_type": "Image"}

@@ -34,7 +34,7 @@ from limbeck.handle import Handle, ModelPool
 from limbeck.journal import Journal
 from limbeck.plan import Course, Plan
 from limbeck.progress import Observer
-from limbeck.records import IDENTITY, is_image, is_images
+from limbeck.records import IDENTITY, holds_pictures
 from limbeck.schema import StageTable
 from limbeck.stage import Drop, Failed, Row, scores, waits
 
@@ -260,7 +260,7 @@ class _Walk:
             return
         frame, rows, wanted = self.course.frame, where, set(names)
         for maker, manifest in reversed(self.course.makers):
-            pictures = wanted.intersection(f.name for f in frame.schema if is_image(f) or is_images(f))
+            pictures = wanted.intersection(f.name for f in frame.schema if holds_pictures(f))
             if pictures and manifest.get("let_go"):
                 let_go = pa.array(manifest["let_go"], pa.string())
                 if pc.any(pc.is_in(frame.ids.take(pa.array(rows)), value_set=let_go)).as_py():

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import BuildNotFound, DiskFull, LimbeckError, RequestError
-from limbeck.records import is_image, is_images
+from limbeck.records import holds_pictures
 
 ROW_GROUP_ROWS = 100
 """Rows of a row group: the Hub's viewer reads whole groups, and pictures are heavy."""
@@ -119,14 +119,14 @@ def parquet_bytes(table: pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> byte
     """A table as a Parquet file: encoded pictures as they are, everything else with zstd."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, **writer_options(table.schema)) as writer:
-        has_pictures = any(is_image(f) or is_images(f) for f in table.schema)
+        has_pictures = any(map(holds_pictures, table.schema))
         writer.write_table(table, row_group_size=row_group_rows if has_pictures else max(1, table.num_rows))
     return sink.getvalue().to_pybytes()
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """Options of `ParquetWriter`: pictures are compressed already, and have no use for dictionaries or statistics."""
-    pictures = {f.name for f in schema if is_image(f) or is_images(f)}
+    pictures = {f.name for f in schema if holds_pictures(f)}
     kinds = {path: kind for f in schema for path, kind in _leaves(f.name, f.type)}
     leaves = list(kinds)
     plain = [path for path in leaves if path.partition(".")[0] not in pictures or path.endswith(".path")]

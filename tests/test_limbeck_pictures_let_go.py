@@ -2,19 +2,16 @@
 
 import errno
 import io
-from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from toy_recipes import PAINTED, Watching
 
 from limbeck import publish, store
 from limbeck.building import build
 from limbeck.errors import DiskFull
-from limbeck.progress import Observer
 
-TOYS = Path(__file__).parent / "toy_stages.py"
 LOOKS = '''
 import io
 import os
@@ -113,19 +110,6 @@ class Copy(Generator):
 STRICT, LAX = "direction.min_direction=0.7", "direction.min_direction=0.2"
 
 
-class Watching(Observer):
-    """Counts the parts that were worked on."""
-
-    def __init__(self):
-        self.worked, self.notes = Counter(), []
-
-    def part_started(self, stage, part, rows):
-        self.worked[stage] += 1
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 @pytest.fixture
 def world(tmp_path):
     """A folder to build in."""
@@ -149,14 +133,7 @@ def run(world, out, *more, keep="none", sets=(), **options):
         captions = "c.txt"
         [models]
         one = "./tiny"
-        [[stages]]
-        use = "{TOYS}:Instruct"
-        [[stages]]
-        use = "{TOYS}:Paint"
-        scorer = "one"
-        [[stages]]
-        use = "{TOYS}:Direction"
-        scorer = "one"
+        {PAINTED}
         {stages}
         [run]
         part_rows = 8

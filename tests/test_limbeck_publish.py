@@ -1,19 +1,18 @@
 """What a build with pictures leaves behind. Oracle: `datasets`, and the pixels that the stage drew."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from toy_recipes import PAINTED, TOYS
 
 from limbeck import seeds
 from limbeck.building import build, refilter
 from limbeck.publish import split_of
 from limbeck.records import is_image
 
-TOYS = Path(__file__).parent / "toy_stages.py"
 RECIPE = f"""
 [dataset]
 name = "painted"
@@ -24,14 +23,7 @@ captions = "c.txt"
 [models]
 one = "./tiny"
 two = "./other"
-[[stages]]
-use = "{TOYS}:Instruct"
-[[stages]]
-use = "{TOYS}:Paint"
-scorer = "one"
-[[stages]]
-use = "{TOYS}:Direction"
-scorer = "one"
+{PAINTED}
 [run]
 part_rows = 8
 """

@@ -8,27 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from toy_recipes import data_digest, toy_recipe
+from toy_recipes import Watching, data_digest, toy_recipe
 
 from limbeck import store
 from limbeck.building import build, refilter
 from limbeck.built import open_build
 from limbeck.errors import DiskFull, RequestError, TooManyErrors
-from limbeck.progress import Observer
-
-
-class Watching(Observer):
-    """Counts the parts that were worked on."""
-
-    def __init__(self):
-        self.worked = Counter()
-
-    def part_started(self, stage, part, rows):
-        self.worked[stage] += 1
 
 
 def run(recipe, out, **options):

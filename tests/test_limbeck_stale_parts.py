@@ -2,34 +2,18 @@
 
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from toy_recipes import TOYS, data_digest, toy_recipe
+from toy_recipes import TOYS, Watching, data_digest, toy_recipe
 
 from limbeck.building import build, finish, refilter
 from limbeck.built import open_build
 from limbeck.errors import BuildNotFound, WorkError
 from limbeck.plan import make_plan
-from limbeck.progress import Observer
 from limbeck.recipe import load
 
 AGAIN = f'[[stages]]\nid = "again"\nuse = "{TOYS}:Sample"\nsamples = 2'
-
-
-class Watching(Observer):
-    """Counts the parts that were worked on, and may interrupt the work as Ctrl-C does."""
-
-    def __init__(self, interrupted_at=None):
-        self.worked, self.interrupted_at = Counter(), interrupted_at
-
-    def part_started(self, stage, part, rows):
-        self.worked[stage] += 1
-
-    def part_done(self, stage, part, **_):
-        if (stage, part) == self.interrupted_at:
-            raise KeyboardInterrupt
 
 
 def run(recipe, out, *, interrupted_at=None, **options):

@@ -3,9 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
+from limbeck.progress import Observer
+
 TOYS = Path(__file__).parent / "toy_stages.py"
+PAINTED = f"""
+[[stages]]
+use = "{TOYS}:Instruct"
+[[stages]]
+use = "{TOYS}:Paint"
+scorer = "one"
+[[stages]]
+use = "{TOYS}:Direction"
+scorer = "one"
+"""
+"""Instructions, pairs of pictures for each, and a filter of their direction."""
+
+
+class Watching(Observer):
+    """Counts the parts that were worked on and keeps the notes; may interrupt the work as Ctrl-C does."""
+
+    def __init__(self, interrupted_at=None):
+        self.worked, self.notes, self.interrupted_at = Counter(), [], interrupted_at
+
+    def part_started(self, stage, part, rows):
+        self.worked[stage] += 1
+
+    def part_done(self, stage, part, **_):
+        if (stage, part) == self.interrupted_at:
+            raise KeyboardInterrupt
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 def toy_recipe(folder: Path, captions: list[str] | int = 20, *, run: str = "", lucky: str = "", best: bool = True,

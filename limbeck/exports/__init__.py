@@ -10,11 +10,12 @@ import importlib
 import inspect
 import pkgutil
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from limbeck.built import Build
 
 ENTRY_POINTS = "limbeck.exports"
+_Made = TypeVar("_Made")
 UNREADABLE = "a picture can't be read"
 MARKED = "<image> stands in a text, and would count as a picture"
 DISORDERED = "turns don't alternate up to an answer, or a picture isn't shown"
@@ -105,6 +107,20 @@ def export(build: str | Path | Build, format: str, out: str | Path | None = None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return replace(done, path=out, next=done.next.replace(str(aside), str(out)))
+
+
+def usable(made: Iterable[_Made | str], left_out: Counter[str]) -> Iterator[_Made]:
+    """What was made of rows; a text says why nothing was, and is counted.
+
+    >>> reasons = Counter()
+    >>> list(usable([{"id": "a"}, UNREADABLE], reasons)), reasons[UNREADABLE]
+    ([{'id': 'a'}], 1)
+    """
+    for each in made:
+        if isinstance(each, str):
+            left_out[each] += 1
+        else:
+            yield each
 
 
 def options(format: str, sets: Sequence[str]) -> dict[str, Any]:

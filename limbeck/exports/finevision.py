@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from limbeck.exports import DISORDERED, UNREADABLE, Exported
+from limbeck.exports import DISORDERED, UNREADABLE, Exported, usable
 from limbeck.pictures import Fault, decode
 from limbeck.published_rows import Published
 from limbeck.records import PICTURE, published
@@ -52,11 +52,8 @@ def write(source: Published, out: Path, name: str = "limbeck") -> Exported:
     for split in source.splits:
         with pq.ParquetWriter(out / f"{split}.parquet", schema) as writer:
             pending: list[dict[str, Any]] = []
-            for row in source.rows(split, ("id", "messages", "images", "question_type")):
-                record = _record(row, name)
-                if isinstance(record, str):
-                    left_out[record] += 1
-                    continue
+            wanted = source.rows(split, ("id", "messages", "images", "question_type"))
+            for record in usable((_record(row, name) for row in wanted), left_out):
                 pending.append(record)
                 rows += 1
                 if len(pending) >= _BATCH:

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from limbeck.exports import MARKED, UNREADABLE, Exported
+from limbeck.exports import MARKED, UNREADABLE, Exported, usable
 from limbeck.picture_files import PictureFiles
 from limbeck.published_rows import Published
 from limbeck.turns import from_marked_text, in_order, marked_text, pictures_of
@@ -39,13 +39,8 @@ def write(source: Published, out: Path) -> Exported:
     files = PictureFiles(out)
     rows, left_out = 0, Counter[str]()
     for split in source.splits:
-        records = []
-        for row in source.rows(split, ("id", "messages", "images")):
-            record = _record(row, files)
-            if isinstance(record, str):
-                left_out[record] += 1
-            else:
-                records.append(record)
+        made = (_record(row, files) for row in source.rows(split, ("id", "messages", "images")))
+        records = list(usable(made, left_out))
         (out / f"{split}.json").write_bytes(orjson.dumps(records))
         rows += len(records)
     first = next(iter(source.splits))

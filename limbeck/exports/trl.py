@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import RequestError
-from limbeck.exports import UNANSWERED, UNREADABLE, Exported
+from limbeck.exports import UNANSWERED, UNREADABLE, Exported, usable
 from limbeck.pictures import Fault, decode
 from limbeck.published_rows import Published
 from limbeck.records import PICTURE, published
@@ -58,11 +58,8 @@ def write(source: Published, out: Path, turns: Literal["each", "last"] = "each")
     for split in source.splits:
         with pq.ParquetWriter(out / f"{split}.parquet", schema) as writer:
             pending: list[dict[str, Any]] = []
-            for row in source.rows(split, ("id", "messages", "images")):
-                made = _rows(row, turns)
-                if isinstance(made, str):
-                    left_out[made] += 1
-                    continue
+            wanted = source.rows(split, ("id", "messages", "images"))
+            for made in usable((_rows(row, turns) for row in wanted), left_out):
                 pending += made
                 rows += len(made)
                 if len(pending) >= _BATCH:

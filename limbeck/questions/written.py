@@ -23,10 +23,10 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from limbeck.answers import fold, is_refusal, junk, read_object, script
+from limbeck.declined import declines
 from limbeck.errors import SettingError
 from limbeck.prompts import messages, names
 from limbeck.questions.context import SCHEMAS, SHORT_VISUAL, Task, long_boxes, short_boxes
-from limbeck.questions.declined import declines
 from limbeck.questions.rows import check_shares
 from limbeck.questions.view import View
 from limbeck.records import columns
@@ -200,7 +200,7 @@ class VisualWriter(Generator):
         Raises:
             Rejected: it can't be used.
         """
-        if answer.finish_reason == "content_filter" or is_refusal(answer.text) or declines(answer.text):
+        if answer.finish_reason == "content_filter" or is_refusal(answer.text):
             raise Rejected("refused", answer.text[:100])
         if answer.finish_reason == "length":
             raise Rejected("malformed", f"the answer did not end within {self.max_tokens} tokens")

@@ -12,9 +12,9 @@ from generators.edit_instructions import EditInstructions, _Rejected
 from generators.visual_conversations import VisualConversations
 from generators.visual_descriptions import VisualDescriptions
 from generators.visual_reasoning import VisualReasoning
+from limbeck.declined import declines
 from limbeck.models.roles import ChatAnswer
 from limbeck.questions.context import TASKS, conversation_answer, description_answer, reasoning_answer
-from limbeck.questions.declined import declines
 from limbeck.questions.written import Rejected
 
 REFUSALS = (

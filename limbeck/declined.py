@@ -8,6 +8,7 @@ a cat in this picture"), and so is an apology before one ("Sorry, there is no ca
 from __future__ import annotations
 
 import re
+from functools import cache
 
 _CANT = r"(?:can(?:not|\s+not|['’]?t)|could(?:\s+not|n['’]?t))"
 _NOT = r"(?:n['’]?t|\s+not)"
@@ -46,16 +47,13 @@ _STATED = rf"""
     | (?:the|this|your)\s+(?:{_PICTURE}|request|content)\s+{_CANT}\s+be\s+
       (?:described|displayed|loaded|viewed|processed|accessed|opened|fulfilled|completed|analy[sz]ed)\b
     | (?:that|this|the|your)\s+(?:request|content)\s+(?:violates|may\s+violate|goes\s+against|is\s+against)\b )"""
-_ENGLISH = re.compile(
-    rf"""
+_ENGLISH = rf"""
     (?: (?:hello|hi|{_APOLOGY})[\s,.!:;–—-]*(?:but\s+)? ){{0,3}}
     (?: {_SUBJECT}\s+{_UNDONE} | {_STATED} | (?:{_CANT}|unable\s+to|not\s+able\s+to)\s+{_UNDONE} )
     | {_APOLOGY}[^.!?"“”\n]{{0,80}}?(?:[.!]\s*)?\b(?:{_APOLOGY}[\s,]*)?(?: {_SUBJECT}\s+{_UNDONE} | {_STATED} )
     | {_APOLOGY}[\s,]*(?:but\s+)?(?:that|this|it)(?:['’]?s\s+not|\s+is{_NOT})\s+(?:possible|something\s+(?:i|we)\b)
     | {_APOLOGY}[\s.!]*\Z
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    """
 """Matched at the start of a text."""
 
 _NONE = r"\s*수(?:가|는|도)?\s*없(?!는|던|이)"  # and not what goes before a noun: "말로 설명할 수 없는 분위기"
@@ -65,8 +63,7 @@ _RUN = r"[^.!?。\"'“”‘’「」『』\n]"
 _SHOWN = r"""
     (?:(?:저는|제가|전|현재|지금)\s+)*(?:(?:이|그|해당|제공(?:된|하신)|첨부(?:된|하신)|업로드(?:된|하신)|요청하신|보내\s*주신|올려\s*주신|주신)\s+)*
     (?:이미지|그림|사진)(?:의\s*내용)?"""
-_KOREAN = re.compile(
-    rf"""
+_KOREAN = rf"""
     (?: (?:안녕하세요|{_SORRY})[\s,.!]* ){{0,3}}
     (?: {_SHOWN}(?:을|를|에|은|는)?\s*(?:(?:직접|자세히|현재|정확히)\s*)*
         (?:볼|열|열어\s*볼|보여\s*드릴|확인할|분석할|접근할|인식할|처리할|불러올|해석할|설명(?:할|해\s*드릴)|묘사(?:할|해\s*드릴)){_NONE}
@@ -77,9 +74,13 @@ _KOREAN = re.compile(
     | (?:저는|전)\s+{_RUN}{{0,12}}?(?:AI|인공지능|언어\s*모델|텍스트\s*기반)
     | {_RUN}{{0,12}}?(?:AI|인공지능|언어\s*모델)\s*(?:으로서|로서|이라|이기|라서|이므로) )
     | {_SORRY}[\s.!]*\Z
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+    """
+
+
+@cache
+def _openings() -> tuple[re.Pattern[str], ...]:
+    """Compiled when first asked for: that takes longer than importing what asks."""
+    return tuple(re.compile(opening, re.IGNORECASE | re.VERBOSE) for opening in (_ENGLISH, _KOREAN))
 
 
 def declines(text: str) -> bool:
@@ -91,4 +92,4 @@ def declines(text: str) -> bool:
     (False, False)
     """
     text = text.lstrip(" \t\r\n\"'“‘*(")
-    return _ENGLISH.match(text) is not None or _KOREAN.match(text) is not None
+    return any(opening.match(text) for opening in _openings())
