@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from annotated_types import Ge, Le
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from limbeck.duplicates import PICTURE_BYTES, picture_signature
 from limbeck.errors import SettingError
 from limbeck.pictures import Fault, decode
 from limbeck.records import column, columns
-from limbeck.stage import Decision, Filter, Reasons, Row, Run, settings
+from limbeck.stage import Decision, Filter, Reasons, Row, Run, beside_recipe, settings
 
 _CHUNK = 4096
 _MOST_BITS = 16
@@ -44,7 +44,7 @@ class HeldOut(Filter):
     reasons: ClassVar = ("held_out_picture",)
 
     against: tuple[str, ...]
-    """Parquet files, from the working directory. A digest of each one's contents is put behind its name (`FILE#DIGEST`), so
+    """Parquet files, relative ones as seen from the recipe. A digest of each one's contents is put behind its name (`FILE#DIGEST`), so
     that another file is another setting; a build can be read when they are gone."""
     max_bits: Annotated[int, Decision(), Ge(0), Le(_MOST_BITS)] = 4
     """Greatest difference of hashes, in bits of 64, of the same picture."""
@@ -53,35 +53,15 @@ class HeldOut(Filter):
 
     @field_validator("against")
     @classmethod
-    def _with_digest(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _with_digest(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if not value:
             raise SettingError("against is empty", expected="Parquet files with the held-out pictures")
-        return tuple(name if "#" in name else f"{name}#{_digest(name)}" for name in value)
-
-    @cached_property
-    def _signatures(self) -> np.ndarray:
-        """(N, PICTURE_BYTES) uint8 of the held-out pictures.
-
-        Raises:
-            SettingError: a file is gone or another one, or none holds a picture.
-        """
-        found: set[bytes] = set()
-        for name in self.against:
-            path, _, known = name.partition("#")
-            if (digest := _digest(path)) != known:
-                raise SettingError(
-                    f"{path} is not what it was", expected=f"contents {known}, found {digest}", where="held_out.against"
-                )
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=100):
-                    for row in batch.to_pylist():
-                        found.update(s for value in row.values() for s in map(_signature, _pictures(value)) if s)
-        if not found:
-            raise SettingError("no picture in the held-out files", where="held_out.against")
-        return np.frombuffer(b"".join(sorted(found)), np.uint8).reshape(-1, PICTURE_BYTES)
+        return tuple(name if "#" in name else f"{name}#{_digest(beside_recipe(name, info))}" for name in value)
 
     def score(self, rows: list[Row], run: Run) -> list[Row]:
         """The distance of each row's nearest picture from the held-out ones; null without pictures."""
+        named = (name.partition("#") for name in self.against)
+        held_out = _held_out(tuple((run.path(file), digest) for file, _, digest in named))
         known: dict[bytes, np.ndarray | None] = {}
         out = []
         for row in rows:
@@ -89,7 +69,7 @@ class HeldOut(Filter):
             for image in row["images"] or ():
                 if image not in known:
                     signature = _signature(image)
-                    known[image] = None if signature is None else self._least_colours(signature)
+                    known[image] = None if signature is None else _least_colours(signature, held_out)
                 near += [] if known[image] is None else [known[image]]
             if not near:
                 out.append(dict.fromkeys(field.name for field in self.writes))
@@ -102,15 +82,6 @@ class HeldOut(Filter):
             )
         return out
 
-    def _least_colours(self, signature: bytes) -> np.ndarray:
-        """(65,): the least mean colour difference of held-out pictures whose hashes differ in so many bits; infinite for none."""
-        own, least = np.frombuffer(signature, np.uint8), np.full(65, np.inf)
-        for start in range(0, len(self._signatures), _CHUNK):
-            others = self._signatures[start : start + _CHUNK]
-            bits = np.bitwise_count(others[:, :8] ^ own[:8]).sum(1)
-            np.minimum.at(least, bits, np.abs(others[:, 8:].astype(np.int16) - own[8:]).mean(1) / 255)
-        return least
-
     def decide(self, row: Row) -> Reasons:
         """Reasons against one row."""
         least = row["held_out_colours"]
@@ -118,9 +89,41 @@ class HeldOut(Filter):
         return ("held_out_picture",) if same else ()
 
 
-def _digest(path: str) -> str:
+@lru_cache(maxsize=4)
+def _held_out(files: tuple[tuple[Path, str], ...]) -> np.ndarray:
+    """(N, PICTURE_BYTES) uint8 of the pictures in files of these contents.
+
+    Raises:
+        SettingError: a file is gone or another one, or none holds a picture.
+    """
+    found: set[bytes] = set()
+    for path, known in files:
+        if (digest := _digest(path)) != known:
+            raise SettingError(
+                f"{path} is not what it was", expected=f"contents {known}, found {digest}", where="held_out.against"
+            )
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=100):
+                for row in batch.to_pylist():
+                    found.update(s for value in row.values() for s in map(_signature, _pictures(value)) if s)
+    if not found:
+        raise SettingError("no picture in the held-out files", where="held_out.against")
+    return np.frombuffer(b"".join(sorted(found)), np.uint8).reshape(-1, PICTURE_BYTES)
+
+
+def _least_colours(signature: bytes, held_out: np.ndarray) -> np.ndarray:
+    """(65,): the least mean colour difference of held-out pictures whose hashes differ in so many bits; infinite for none."""
+    own, least = np.frombuffer(signature, np.uint8), np.full(65, np.inf)
+    for start in range(0, len(held_out), _CHUNK):
+        others = held_out[start : start + _CHUNK]
+        bits = np.bitwise_count(others[:, :8] ^ own[:8]).sum(1)
+        np.minimum.at(least, bits, np.abs(others[:, 8:].astype(np.int16) - own[8:]).mean(1) / 255)
+    return least
+
+
+def _digest(path: Path) -> str:
     try:
-        with Path(path).open("rb") as file:
+        with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
     except OSError as error:
         raise SettingError(f"can't read {path}: {error.strerror}", where="held_out.against") from None

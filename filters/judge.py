@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
 from annotated_types import Ge, Le
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
 from limbeck.answers import read_object
 from limbeck.errors import BadAnswer, SettingError
-from limbeck.prompts import messages, names
+from limbeck.prompts import messages, names, template_in
 from limbeck.records import column, columns
 from limbeck.stage import Decision, Drop, Failed, Filter, ModelRole, Reasons, Row, Run, settings
 from limbeck.turns import text_of
@@ -53,7 +53,7 @@ class Judge(Filter):
     judge: Annotated[str, ModelRole("chat")] = "judge"
     """The model; it has to see."""
     prompt: str = _RUBRIC
-    """Template with $conversation."""
+    """Template with $conversation, or the name of a .txt file that holds one, as seen from the recipe."""
     max_tokens: Annotated[int, Ge(16)] = 200
     """Upper bound of an answer, in tokens."""
     repair: Annotated[int, Ge(0), Le(4)] = 1
@@ -65,7 +65,8 @@ class Judge(Filter):
 
     @field_validator("prompt")
     @classmethod
-    def _check_prompt(cls, value: str) -> str:
+    def _check_prompt(cls, value: str, info: ValidationInfo) -> str:
+        value = template_in(value, info)
         if names(value) != {"conversation"}:
             raise SettingError(f"names {sorted(names(value))} in the prompt", expected="$conversation alone")
         return value

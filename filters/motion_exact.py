@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -56,7 +55,7 @@ class MotionExact(Filter):
         """Renders again and compares."""
         from limbeck.motion.cutouts import load_folder
 
-        cutouts = {} if self.cutouts is None else load_folder(Path(self.cutouts))
+        cutouts = {} if self.cutouts is None else load_folder(run.path(self.cutouts))
         return [self._measure(row, cutouts) for row in rows]
 
     def _measure(self, row: Row, pictures: dict[str, Any]) -> Row:

@@ -11,13 +11,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from limbeck.answers import fold, is_refusal, junk, read_object, script
 from limbeck.declined import declines
 from limbeck.edit_types import EDIT_TYPES, Example, canonical
 from limbeck.errors import ModelError, SettingError
-from limbeck.prompts import SHORT_EDIT, edit_answer, messages, names
+from limbeck.prompts import SHORT_EDIT, edit_answer, messages, names, template_in
 from limbeck.records import columns
 from limbeck.stage import Drop, Failed, Generator, ModelRole, Row, Run, settings
 
@@ -60,7 +60,7 @@ class EditInstructions(Generator):
         per_caption: instructions for each caption.
         edit_types: share of each type, any scale; empty: all that the writer knows, alike.
         examples: your own examples of a type, each caption, instruction, edited caption; they replace the built-in.
-        prompt: template (see `limbeck.prompts`), or the name of a .txt file that holds one.
+        prompt: template (see `limbeck.prompts`), or the name of a .txt file that holds one, as seen from the recipe.
         short_prompt: template for miniatures.
         temperature: 0 is greedy.
         max_tokens: upper bound of an answer; one that runs into it is malformed.
@@ -114,12 +114,8 @@ class EditInstructions(Generator):
 
     @field_validator("prompt", "short_prompt")
     @classmethod
-    def _check_prompt(cls, value: str) -> str:
-        if value.endswith(".txt") and "\n" not in value:
-            try:
-                value = Path(value).read_text(encoding="utf-8")
-            except OSError as error:
-                raise SettingError(f"can't read {value}: {error.strerror}") from error
+    def _check_prompt(cls, value: str, info: ValidationInfo) -> str:
+        value = template_in(value, info)
         if unknown := names(value) - _NAMES:
             raise SettingError(f"unknown ${sorted(unknown)[0]} in a prompt", expected=", ".join(sorted(_NAMES)))
         if not names(value) & {"caption", "caption_json"}:

@@ -6,7 +6,6 @@ Every frame and every magnified frame is rendered from one continuous scene; see
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
@@ -48,7 +47,8 @@ class MotionClips(Generator):
     background: Literal["drawn", "image", "scene"] = "drawn"
     """What lies behind the objects: drawn, the row's picture, or the row's storybook scene."""
     cutouts: str | None = None
-    """Folder of cut-outs (PNG or WebP with alpha) for the objects; name a new folder when its files change."""
+    """Folder of cut-outs (PNG or WebP with alpha) for the objects, relative ones as seen from the recipe; name a new
+    folder when its files change."""
     specs_only: bool = False
     """Store specifications and labels alone; `limbeck.motion.stream.ClipStream` renders them on the fly."""
     tracks: Annotated[int, Ge(0)] = 64
@@ -90,7 +90,7 @@ class MotionClips(Generator):
         from limbeck.motion.row import arrays, labels
         from limbeck.motion.sampling import draw_clip
 
-        cutouts = {} if self.cutouts is None else load_folder(Path(self.cutouts))
+        cutouts = {} if self.cutouts is None else load_folder(run.path(self.cutouts))
         extents = {name: extent(pixels) for name, pixels in cutouts.items()}
         for row in rows:
             pictures, material = dict(cutouts), Material(cutouts=extents)

@@ -34,6 +34,12 @@ def open_build(path: str | Path) -> Build:
     return Build(Path(path))
 
 
+def recipe_folder(build: Path) -> Path:
+    """Where relative paths of a build's recipe begin: its recipe's folder, or, moved elsewhere, the build's own."""
+    known = build / LEASES / FOLDER
+    return Path(known.read_text(encoding="utf-8")) if known.is_file() else build
+
+
 class Build:
     """A finished or partial build.
 
@@ -63,9 +69,7 @@ class Build:
         from limbeck.recipe_check import checked
 
         tables = tomllib.loads((self.path / "recipe.toml").read_text(encoding="utf-8"))
-        known = self.path / LEASES / FOLDER
-        folder = Path(known.read_text(encoding="utf-8")) if known.is_file() else self.path
-        return checked(tables, folder=folder, origin=str(self.path / "recipe.toml"), again=True)
+        return checked(tables, folder=recipe_folder(self.path), origin=str(self.path / "recipe.toml"), again=True)
 
     @property
     def parts(self) -> list[int]:

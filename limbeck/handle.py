@@ -34,7 +34,7 @@ class ModelPool:
 
     def __init__(self, specs: dict[str, ModelSpec], folder: Path, observer: Observer) -> None:
         """Loads nothing."""
-        self.specs, self._folder, self._observer = specs, folder, observer
+        self.specs, self.folder, self._observer = specs, folder, observer
         self._loaded: dict[tuple[str, Role], Any] = {}
         self._lock = threading.RLock()
         self._turns: dict[tuple[str, int], asyncio.Lock] = {}
@@ -44,7 +44,7 @@ class ModelPool:
         with self._lock:
             if (name, role) not in self._loaded:
                 start = time.perf_counter()
-                self._loaded[name, role] = models.load(self.specs[name], role, self._folder, name=name)
+                self._loaded[name, role] = models.load(self.specs[name], role, self.folder, name=name)
                 self._observer.model_loaded(name, time.perf_counter() - start)
             return self._loaded[name, role]
 
@@ -157,6 +157,10 @@ class Handle:
         """Whether the incoming rows hold this column, by a model with this fingerprint."""
         field = None if self._frame is None else self._frame.field(column)
         return field is not None and made_by(field) == self.fingerprint(model)
+
+    def path(self, setting: str) -> Path:
+        """Where a path among the settings leads."""
+        return self._pool.folder / setting
 
     def rng(self, row_id: str, draw: int = 0) -> np.random.Generator:
         """Random numbers of one row and draw."""

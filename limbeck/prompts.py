@@ -17,14 +17,35 @@ import json
 import re
 from functools import lru_cache
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.errors import SettingError
+from limbeck.stage import beside_recipe
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
 
 Messages = list[dict[str, Any]]
 
 SHORT_EDIT = "[user]\nedit: $edit_type\ncaption: $caption"
 _HEADING = re.compile(r"^\[(system|user|assistant)\][ \t]*$", re.MULTILINE)
+
+
+def template_in(setting: str, info: ValidationInfo) -> str:
+    """The template of a setting that is one, or names a .txt file that holds one; see `limbeck.stage.beside_recipe`.
+
+    Raises:
+        SettingError: the file can't be read.
+    """
+    if not setting.endswith(".txt") or "\n" in setting:
+        return setting
+    file = beside_recipe(setting, info)
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingError(f"can't read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingError(f"can't read {file}: {error}", expected="text in UTF-8") from error
 
 
 @lru_cache(maxsize=64)

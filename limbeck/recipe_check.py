@@ -133,15 +133,15 @@ def _stage(entry: dict[str, Any], key: str, folder: Path, problems: list[Problem
         problems.append(Problem(f"{key}.use", str(error)))
         return None
     settings = {name: value for name, value in entry.items() if name not in _OWN_KEYS}
-    stage = validated(cls, settings, key, problems)
-    by = _overrides(cls, None if stage is None else settings, entry.get("by", {}), f"{key}.by", problems)
+    stage = validated(cls, settings, key, problems, folder)
+    by = _overrides(cls, None if stage is None else settings, entry.get("by", {}), f"{key}.by", folder, problems)
     if stage is None:
         return None
     return StageTable(entry.get("id", cls.name), use, stage, by)
 
 
 def _overrides(
-    cls: type[Stage], settings: dict[str, Any] | None, by: Any, key: str, problems: list[Problem]
+    cls: type[Stage], settings: dict[str, Any] | None, by: Any, key: str, folder: Path, problems: list[Problem]
 ) -> dict[str, dict[str, Stage]]:
     """`by.COLUMN.VALUE = { threshold = ... }`: the same stage with that value's thresholds."""
     if by and (not issubclass(cls, Filter) or hasattr(cls, "decide_all")):
@@ -163,6 +163,6 @@ def _overrides(
             known = {name: change for name, change in changes.items() if name in allowed}
             if settings is None:  # they are wrong themselves: there is nothing to put a threshold on
                 continue
-            stage = validated(cls, settings | known, where, problems)
+            stage = validated(cls, settings | known, where, problems, folder)
             found.setdefault(column, {})[value] = stage
     return found

@@ -132,10 +132,10 @@ def check_models(
             problems.append(Problem(f"models.{name}", f"{wrong} (used by {key}.{setting})"))
 
 
-def validated(model: type, value: Any, key: str, problems: list[Problem]) -> Any:
-    """The validated value, or None and its problems."""
+def validated(model: type, value: Any, key: str, problems: list[Problem], folder: Path | None = None) -> Any:
+    """The validated value, or None and its problems; relative paths in it begin at `folder`."""
     try:
-        return TypeAdapter(model).validate_python(value)
+        return TypeAdapter(model).validate_python(value, context=None if folder is None else {"folder": folder})
     except ValidationError as error:
         problems += (_problem(each, key, model) for each in error.errors(include_url=False))
         return None

@@ -19,7 +19,7 @@
         def decide(self, row): ...           # pure: the reasons against this row
 
 A row is a dict of plain Python values with an `id`; pictures travel as encoded bytes. A stage sees rows and a `Run`
-handle; never paths, clocks, environment or the rest of the recipe. The runner owns parts, resume, counts and order.
+handle; never clocks, environment or the rest of the recipe. The runner owns parts, resume, counts and order.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, dataclass_transform
 
 import pydantic
@@ -45,6 +46,14 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Reasons = tuple[str, ...]
 _Class = TypeVar("_Class", bound=type)
+
+
+def beside_recipe(path: str, info: pydantic.ValidationInfo) -> Path:
+    """Where a path among the settings leads while they are checked; a validator's `Run.path`.
+
+    Relative ones begin at the recipe's folder, in settings of no recipe at the working folder.
+    """
+    return Path((info.context or {}).get("folder", "")) / path
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,9 @@ class Run(Protocol):
 
     def computed(self, column: str, model: str) -> bool:
         """Whether the incoming rows hold `column` already, computed by a model with this model's fingerprint."""
+
+    def path(self, setting: str) -> Path:
+        """Where a path among the settings leads: relative ones begin at the recipe's folder."""
 
     def rng(self, row_id: str, draw: int = 0) -> np.random.Generator:
         """Random numbers that depend on recipe seed, stage, row and draw alone."""

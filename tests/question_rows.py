@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 from limbeck import seeds
 from limbeck.stage import Drop
@@ -20,6 +21,9 @@ class DirectRun:
 
     def model(self, name):
         return self.chat_model
+
+    def path(self, setting):
+        return Path(setting)
 
     def rng(self, row_id, draw=0):
         return seeds.rng(7, self.stage_id, row_id, draw)

@@ -203,19 +203,20 @@ def test_describing_comes_between_and_repeated_rows_come_so_often(home, tmp_path
     """Oracle: names of what has gradients; counts of rows in a whole walk."""
     sets = [
         "student.describe=true", "student.align_on=['existence']", "student.repeat={ setting = 3, attribute = 0 }",
-        "student.repeat_answers={ yes_no = 2 }",
+        "student.repeat_answers={ yes_no = 2 }", "student.drill={ choice = 2 }",
     ]  # fmt: skip
     work = work_of(home, tmp_path / "out", *sets, arm="labels")
-    assert work.student.phases == ("align", "describe", "tune")
+    assert work.student.phases == ("align", "describe", "tune", "drill")
     model = work.student.build(work)
     work.student.begin(model, "describe", work)
     learning = {n.split(".")[1] for n, p in model.named_parameters() if p.requires_grad}
     assert learning == {"multi_modal_projector", "language_model"}
     found = batches.pools(work.dataset, work.recipe, 0)
     rows = {p: work.dataset.row(p) for p in found.labelled.tolist()}
-    assert {row["answer_type"] for row in rows.values()} > {"yes_no"}
+    assert {row["answer_type"] for row in rows.values()} > {"yes_no", "choice"}
+    kinds = {"setting": 3, "attribute": 0}
     for phase, times, usual, twice in (
-        ("describe", {"existence": 1}, 0, ""), ("tune", {"setting": 3, "attribute": 0}, 1, "yes_no"),
+        ("describe", {"existence": 1}, 0, ""), ("tune", kinds, 1, "yes_no"), ("drill", kinds, 1, "choice"),
     ):  # fmt: skip
         expected = +Counter(
             {p: times.get(r["question_type"], usual) * (1 + (r["answer_type"] == twice)) for p, r in rows.items()}

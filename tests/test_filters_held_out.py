@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 from question_rows import DirectRun, made, storybook
 
+import limbeck
 from filters.held_out import HeldOut
 from filters.repeated_questions import RepeatedQuestions
 from generators.visual_questions import VisualQuestions
@@ -90,6 +91,22 @@ def test_another_file_is_another_setting(held_out, tmp_path):
     for wrong in ((), (str(tmp_path / "none.parquet"),)):
         with pytest.raises(ValidationError):
             HeldOut(against=wrong)
+
+
+def test_held_out_files_beside_the_recipe_are_found_from_anywhere(held_out, tmp_path, monkeypatch):
+    """Oracle: the digest of the file, and its rows found in a build that is made elsewhere."""
+    (tmp_path / "recipe.toml").write_text(
+        '[dataset]\nname = "x"\nrecord = "VisualInstruction"\nlicense = "cc0-1.0"\n[source]\nstorybook = { rows = 1 }\n'
+        '[[stages]]\nuse = "visual_questions"\nper_scene = 1\n[[stages]]\nuse = "held_out"\nagainst = ["test.parquet"]\n'
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (name,) = limbeck.load(tmp_path / "recipe.toml").stages[1].stage.against
+    assert name == HeldOut(against=(held_out,)).against[0].replace(held_out, "test.parquet")
+    limbeck.build(tmp_path / "recipe.toml", "out")
+    scored = pq.read_table(next(Path("out/stages/02-held_out").glob("*.parquet"))).to_pylist()
+    assert scored
+    assert all(row["held_out.held_out_bits"] is not None for row in scored)
 
 
 def test_a_build_is_read_without_its_held_out_file_and_not_made(held_out, tmp_path):

@@ -10,10 +10,11 @@ from collections import Counter
 import pydantic
 import pytest
 
+import limbeck
 from generators.edit_instructions import FULL_EDIT, EditInstructions
 from limbeck import seeds
 from limbeck.edit_types import EDIT_TYPES, STORYBOOK_TYPES, canonical
-from limbeck.errors import SettingError
+from limbeck.errors import RecipeError, SettingError
 from limbeck.loopback import Faults, LoopbackServer
 from limbeck.models.chat_endpoint import EndpointChat
 from limbeck.prompts import SHORT_EDIT, edit_answer, messages, names
@@ -238,6 +239,22 @@ def test_the_prompt_is_a_setting_and_may_come_from_a_file(tmp_path):
     assert EditInstructions(**settings_of(stage)) == stage
     assert settings_of(EditInstructions())["prompt"] == FULL_EDIT  # so its text enters the key
     assert names(FULL_EDIT) == {"edit_type", "meaning", "examples", "caption_json"}
+
+
+def test_a_prompt_beside_the_recipe_is_found_from_anywhere(tmp_path, monkeypatch):
+    """Oracle: the file's text; what can't be read is told with the place where it was looked for."""
+    (tmp_path / "recipe.toml").write_text(
+        '[dataset]\nname = "x"\nrecord = "EditInstruction"\nlicense = "cc0-1.0"\n[source]\nstorybook = { rows = 1 }\n'
+        '[models]\nwriter = "mini:llm"\n[[stages]]\nuse = "edit_instructions"\nprompt = "mine.txt"\n'
+    )
+    (tmp_path / "mine.txt").write_text("[user]\nEdit: $caption")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    recipe = limbeck.load(tmp_path / "recipe.toml")
+    assert recipe.stages[0].stage.prompt == "[user]\nEdit: $caption"
+    (tmp_path / "mine.txt").write_bytes(b"\xff")
+    with pytest.raises(RecipeError, match=rf"can't read {tmp_path / 'mine.txt'}: .*; expected text in UTF-8"):
+        limbeck.load(tmp_path / "recipe.toml")
 
 
 def test_the_taxonomy():

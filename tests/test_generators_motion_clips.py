@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from question_rows import DirectRun
 
 import limbeck
 from generators.motion_clips import MotionClips
@@ -185,8 +186,8 @@ def test_the_users_pictures_and_cut_outs_are_used_and_small_pictures_dropped(tmp
     square = np.zeros((8, 8, 4), np.uint8)
     square[2:6, 2:6] = (255, 0, 0, 255)
     (cutouts / "square.png").write_bytes(png(Image.fromarray(square, "RGBA")))
-    settings = f'background = "image"\ncutouts = "{cutouts}"\nsubsets = ["static_background"]'
-    path = recipe(tmp_path, f'images = "{photos}"', settings, f'image = true\ncutouts = "{cutouts}"')
+    settings = 'background = "image"\ncutouts = "cutouts"\nsubsets = ["static_background"]'
+    path = recipe(tmp_path, f'images = "{photos}"', settings, 'image = true\ncutouts = "cutouts"')
     limbeck.build(path, tmp_path / "out")
     (row,) = rows_of(tmp_path / "out")
     names = sorted(load_picture(file.read_bytes())[0] for file in (photos / "large.png", cutouts / "square.png"))
@@ -198,10 +199,10 @@ def test_the_users_pictures_and_cut_outs_are_used_and_small_pictures_dropped(tmp
 
     (cutouts / "no_alpha.png").write_bytes(png(Image.fromarray(noise[:9, :9])))
     with pytest.raises(ValueError, match=r"no_alpha.png has no alpha; expected a cut-out"):
-        list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], None))
+        list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], DirectRun()))
     (cutouts / "no_alpha.png").write_bytes(b"no picture at all")
     with pytest.raises(ValueError, match=r"no_alpha.png can't be read; expected a cut-out"):
-        list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], None))
+        list(MotionClips(cutouts=str(cutouts)).generate([{"id": "x"}], DirectRun()))
 
 
 def test_a_build_with_cut_outs_is_exported_with_the_folder_that_its_recipe_names(tmp_path):
@@ -211,7 +212,7 @@ def test_a_build_with_cut_outs_is_exported_with_the_folder_that_its_recipe_names
     square = np.zeros((8, 8, 4), np.uint8)
     square[2:6, 2:6] = (255, 0, 0, 255)
     (cutouts / "square.png").write_bytes(png(Image.fromarray(square, "RGBA")))
-    settings = f'cutouts = "{cutouts}"\nspecs_only = true\nsubsets = ["static_background"]'
+    settings = 'cutouts = "cutouts"\nspecs_only = true\nsubsets = ["static_background"]'
     path = recipe(tmp_path, "storybook = { rows = 2 }", settings)
     text = path.read_text()
     path.write_text(text[: text.index('[[stages]]\nuse = "motion_range"')])

@@ -3,6 +3,7 @@
     align      the projector alone learns to show the language model what the tower sees
     describe   where wanted, all that is tuned learns from the same rows: every token of a description says where to look
     tune       projector and language model learn to answer, and the vision tower where `tune_vision` says so
+    drill      where wanted, the same with what is learnt last more often: it needs what the others teach first
 
 It learns from the rows' answers, whoever wrote them (programs, people, a model behind an endpoint: sequence-level
 distillation), and, where a teacher that sees is named, from the likeliest tokens that the teacher thinks of at each
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from distill.vlm.parts import Parts
     from distill.work import Work
 
+_FIRST = ("align", "describe")  # phases that learn from `align_on` alone, before any question is answered
+
 
 @settings
 class VLM(Student):
@@ -66,6 +69,9 @@ class VLM(Student):
     """How often rows of a question type come in each walk through the rows while tuning; once where it isn't said."""
     repeat_answers: dict[str, Annotated[int, Ge(0)]] | None = None
     """The same by answer type (`choice`, `yes_no`, ...); where both are said, their product."""
+    drill: dict[str, Annotated[int, Ge(0)]] | None = None
+    """How often rows of an answer type come in a phase of its own after tuning; None has no such phase. A skill that builds
+    on others (a letter for what it already can name) is learnt there, and in their way from the beginning."""
     vision_layers: tuple[Annotated[int, Ge(-64)], ...] = (-2,)
     """Layers of the tower that are seen, from its end."""
     class_token: bool = False
@@ -122,8 +128,9 @@ class VLM(Student):
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """Alignment and description, where they are wanted, and tuning."""
-        return (*(("align",) if self.align else ()), *(("describe",) if self.describe else ()), "tune")
+        """Alignment and description, where they are wanted, tuning, and a drill after it."""
+        wanted = {"align": self.align, "describe": self.describe, "tune": True, "drill": self.drill is not None}
+        return tuple(phase for phase, is_wanted in wanted.items() if is_wanted)
 
     def check(self, work: Work) -> list[str]:
         """Pictures that are missing, or shared by rows to learn from and rows to be judged by; vocabularies."""
@@ -191,11 +198,12 @@ class VLM(Student):
     def takes(self, row: dict[str, Any], phase: str) -> int:
         """Rows with few enough pictures, as often as the settings say; before tuning, those of `align_on` that have one."""
         shown = len(row["images"] or ())
-        if phase != "tune":
+        if phase in _FIRST:
             return 0 < shown <= self.max_pictures and (not self.align_on or row["question_type"] in self.align_on)
         if shown > self.max_pictures:
             return 0
-        return self.repeat.get(row["question_type"], 1) * (self.repeat_answers or {}).get(row.get("answer_type"), 1)
+        by_answer = (self.drill if phase == "drill" else self.repeat_answers) or {}
+        return self.repeat.get(row["question_type"], 1) * by_answer.get(row.get("answer_type"), 1)
 
     def exchangeable(self, row: dict[str, Any]) -> Hashable:
         """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
@@ -277,7 +285,7 @@ class VLM(Student):
     def glance(
         self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
     ) -> dict[str, float]:
-        """`nll` of the answers' tokens in rows that the phase takes; while tuning, closed questions too."""
+        """`nll` of the answers' tokens in rows that the phase takes; from tuning on, closed questions too."""
         from distill.vlm.asking import is_closed
         from distill.vlm.verdicts import read
 
@@ -285,14 +293,14 @@ class VLM(Student):
         wanted = [row for row in rows if self.takes(row, phase)] or rows
         nll, tokens = self._nll(model, wanted, work)
         found = {"nll": float(nll.sum() / max(1, tokens.sum()))}
-        if phase == "tune" and (closed := [row for row in rows if is_closed(row)]):
+        if phase not in _FIRST and (closed := [row for row in rows if is_closed(row)]):
             said = self._said(model, closed, "seen", work)
             found["closed"] = float(np.mean([read(row, text).right for row, text in zip(closed, said, strict=True)]))
         return found
 
     def glanced_by(self, phase: str) -> Metric:
-        """Right answers while tuning, likelihood before."""
-        return Metric("nll", "lower") if phase != "tune" or self.judged_by == "nll" else Metric("closed")
+        """Right answers from tuning on, likelihood before."""
+        return Metric("nll", "lower") if phase in _FIRST or self.judged_by == "nll" else Metric("closed")
 
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers | None:
         """The teacher's own answers, where those are what was cached."""

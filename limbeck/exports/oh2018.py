@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from limbeck.built import recipe_folder
 from limbeck.errors import RequestError
 from limbeck.exports import Exported
 from limbeck.published_rows import Published
@@ -64,10 +65,10 @@ def write(source: Published, out: Path, cutouts: str | None = None) -> Exported:
 
 
 def _recipes_cutouts(build: Path) -> list[str]:
-    """Folders of cut-outs that the stages of a build name, relative ones as seen from where this runs."""
+    """Folders of cut-outs that the stages of a build name."""
     try:
         stages = tomllib.loads((build / "recipe.toml").read_text(encoding="utf-8")).get("stages", ())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):  # rows without their recipe
         return []
     named = (stage.get("cutouts") for stage in stages)
-    return sorted({folder for folder in named if isinstance(folder, str)})
+    return sorted({str(recipe_folder(build) / folder) for folder in named if isinstance(folder, str)})

@@ -16,16 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from limbeck.answers import fold, is_refusal, junk, read_object, script
 from limbeck.declined import declines
 from limbeck.errors import SettingError
-from limbeck.prompts import messages, names
+from limbeck.prompts import messages, names, template_in
 from limbeck.questions.context import SCHEMAS, SHORT_VISUAL, Task, long_boxes, short_boxes
 from limbeck.questions.rows import check_shares
 from limbeck.questions.view import View
@@ -99,7 +98,7 @@ class VisualWriter(Generator):
     domain: str = ""
     """What the pictures are and what matters in them, told to the writer: "stained tissue slides; name no diagnosis"."""
     prompt: str = ""
-    """Template, or the name of a .txt file that holds one; by default the one beside the stage."""
+    """Template, or the name of a .txt file that holds one, as seen from the recipe; by default the one beside the stage."""
     short_prompt: str = SHORT_VISUAL
     """Template for miniatures."""
     temperature: Annotated[float, Field(ge=0)] = 0.7
@@ -122,12 +121,8 @@ class VisualWriter(Generator):
 
     @field_validator("prompt", "short_prompt")
     @classmethod
-    def _check_prompt(cls, value: str) -> str:
-        if value.endswith(".txt") and "\n" not in value:
-            try:
-                value = Path(value).read_text(encoding="utf-8")
-            except OSError as error:
-                raise SettingError(f"can't read {value}: {error.strerror}") from error
+    def _check_prompt(cls, value: str, info: ValidationInfo) -> str:
+        value = template_in(value, info)
         if unknown := names(value) - _NAMES:
             raise SettingError(f"unknown ${sorted(unknown)[0]} in a prompt", expected=", ".join(sorted(_NAMES)))
         if "caption" not in names(value):
