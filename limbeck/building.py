@@ -29,7 +29,7 @@ from limbeck import publish, store
 from limbeck.built import Build, open_build
 from limbeck.errors import BuildNotFound, Problem, RecipeError, WorkError
 from limbeck.outcome import Outcome, evaluate
-from limbeck.plan import LEASES, Plan, digest, is_done, lock, make_plan, out_of_date
+from limbeck.plan import LEASES, Plan, digest, is_done, lock, make_plan
 from limbeck.progress import Observer
 from limbeck.recipe import Recipe, load
 from limbeck.recipe_check import checked, overridden
@@ -136,10 +136,10 @@ def refilter(
     if problems:
         raise RecipeError(problems, "refilter")
     with old.lease("finish"):
-        keys = {name: facts["key"] for name, facts in old.lock.get("stages", {}).items()}
-        if (stale := out_of_date(recipe.stages, keys, old.folder, old.parts)) is not None:
+        if stale := [(end, part) for part, end in old.ends.items() if end is not None]:
+            stage, part = min(stale)
             raise BuildNotFound(
-                f"part {stale[1]} of {stale[0]} was made of something else than this build holds now",
+                f"part {part} of {recipe.stages[stage - 1].id} was made of something else than this build holds now",
                 expected="the parts of one build", where=str(out),
                 remedy=f"make it anew: limbeck run RECIPE --out {out}",
             )  # fmt: skip

@@ -210,37 +210,39 @@ def is_done(plan: Plan, part: int, survivors: Mapping[int, Collection[str]], unt
     return True
 
 
-def out_of_date(
-    stages: Sequence[StageTable], keys: Mapping[str, str], folder: Callable[[int], Path], parts: Sequence[int]
-) -> tuple[str, int] | None:
-    """The first stage and part that is missing or was made of something else than lies before it now.
+def ends_at(
+    stages: Sequence[StageTable], keys: Mapping[str, str], folder: Callable[[int], Path], part: int
+) -> int | None:
+    """The first stage whose work on a part is missing or was made of something else than lies before it now.
 
     Which rows were alive isn't asked: thresholds may have changed since. Reads manifests alone.
 
     Args:
         stages: the recipe's.
         keys: stage id to `stage_key`, as far as they are known.
-        folder: of a stage by index, 0 is the source.
-        parts: numbers of the parts.
+        folder: of a stage by number, 0 is the source.
+        part: its number.
+
+    Returns:
+        The stage's number, counted from 1; None where everything is there.
     """
-    for part in parts:
-        trail = Trail([(read_manifest(folder(0), part) or {}).get("content", "")])
-        for index, table in enumerate(stages, 1):
-            if table.is_filter and not scores(table.stage):
-                continue
-            manifest = read_manifest(folder(index), part)
-            if manifest is None:
-                return table.id, part
-            # Manifests of earlier versions don't say what they are made of: that a build was finished has to do.
-            contents, scored = manifest.get("made_of", (trail.contents, ()))
-            known = manifest.get("stage_key")
-            if (
-                contents != trail.contents
-                or not {*trail.scored.values()}.issuperset(scored)
-                or keys.get(table.id, known) != known
-            ):
-                return table.id, part
-            trail.passes(table, manifest)
+    trail = Trail([(read_manifest(folder(0), part) or {}).get("content", "")])
+    for index, table in enumerate(stages, 1):
+        if table.is_filter and not scores(table.stage):
+            continue
+        manifest = read_manifest(folder(index), part)
+        if manifest is None:
+            return index
+        # Manifests of earlier versions don't say what they are made of: that a build was finished has to do.
+        contents, scored = manifest.get("made_of", (trail.contents, ()))
+        known = manifest.get("stage_key")
+        if (
+            contents != trail.contents
+            or not {*trail.scored.values()}.issuperset(scored)
+            or keys.get(table.id, known) != known
+        ):
+            return index
+        trail.passes(table, manifest)
     return None
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limbeck import store
 from limbeck.built import Build
 from limbeck.outcome import Count, evaluate
-from limbeck.stage import scores
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,12 @@ def status(path: str | Path) -> Status:
         BuildNotFound: the folder holds none.
     """
     built = Build(Path(path))
-    through = set(built.parts)
-    for i, table in enumerate(built.recipe.stages, 1):
-        if not table.is_filter or scores(table.stage):
-            through &= set(store.done_parts(built.folder(i)))
+    ends = built.ends
+    through = [part for part, end in ends.items() if end is None]
     if built.finished:
         funnel = built.funnel()
     elif through:
-        funnel = evaluate(built.recipe.stages, built.folder, sorted(through), built.inactive).funnel()
+        funnel = evaluate(built.recipe.stages, built.folder, through, built.inactive).funnel()
     else:
         funnel = []
     return Status(
@@ -60,7 +56,7 @@ def status(path: str | Path) -> Status:
         name=built.recipe.dataset.name,
         finished=built.finished,
         makers=tuple(table.id for table in built.recipe.stages if not table.is_filter),
-        parts=built.progress(),
+        parts=built.progress(ends),
         funnel=funnel,
         splits=built.splits(),
         spent=built.spent(),

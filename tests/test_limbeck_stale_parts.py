@@ -12,6 +12,7 @@ from limbeck.built import open_build
 from limbeck.errors import BuildNotFound, WorkError
 from limbeck.plan import make_plan
 from limbeck.recipe import load
+from limbeck.status import status
 
 AGAIN = f'[[stages]]\nid = "again"\nuse = "{TOYS}:Sample"\nsamples = 2'
 
@@ -58,6 +59,9 @@ def test_a_shard_of_a_changed_source_leaves_the_others_parts_to_do(tmp_path):
     built, worked = run(recipe, out, shard=(0, 2))
     assert worked == {"instruct": 2, "sample": 2, "lucky": 2}
     assert built.partial
+    seen = status(out)
+    assert seen.parts == dict.fromkeys(worked, (2, 3)), "a part of the red houses isn't done"
+    assert seen.funnel[0].rows == 8
     with pytest.raises(WorkError, match="some parts aren't done"):
         finish(make_plan(load(recipe), out), report=False)
     built, worked = run(recipe, out, shard=(1, 2))
