@@ -83,6 +83,26 @@ def test_ids_of_a_named_column(tmp_path):
     assert dropped == {"duplicate": 1, "id_missing": 1}
 
 
+def test_names_that_are_written_alike_are_told_from_the_same_name_twice(tmp_path):
+    """Oracle: the words of the drops; what an id can't hold isn't called a repetition."""
+    keys = ["x/1", "x_1", "x/1", "y_1", "y_1", "y~1"]
+    (tmp_path / "c.jsonl").write_text(
+        "".join(json.dumps({"caption": f"{n}", "key": k}) + "\n" for n, k in enumerate(keys))
+    )
+    source = SourceTable(captions="c.jsonl", id_column="key")
+    dropped = [found for found in sources.rows(source, tmp_path, 7) if isinstance(found, Drop)]
+    alike, same = (
+        "is written as the {} of an earlier row is: ids hold neither / nor ~",
+        "the same key as an earlier row",
+    )
+    assert [(drop.reason, drop.detail) for drop in dropped] == [
+        ("duplicate", f"'x_1' {alike.format(repr('x/1'))}"),
+        ("duplicate", same),
+        ("duplicate", same),
+        ("duplicate", f"'y~1' {alike.format(repr('y_1'))}"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [

@@ -44,6 +44,7 @@ _READERS = {
     "pairs": pair_datasets,
     "coco": coco,
 }
+_OF_IDS = str.maketrans("/~", "__")  # characters that ids use themselves
 _NOT_CONTENT = frozenset({"_id", "split", "group", "source", "license"})
 REASONS = (
     "caption_missing", "caption_empty", "caption_too_long", "id_missing", "duplicate",
@@ -74,28 +75,35 @@ def rows(source: SourceTable, folder: Path, seed: int, limit: int | None = None)
         SourceError: the source can't be read at all.
     """
     seen: set[str] = set()
+    written: dict[str, str] = {}  # ids that differ from their names, to those names
     copies: Counter[str] = Counter()
     most = min((n for n in (limit, source.limit) if n is not None), default=None)
     for found in islice(_READERS[source.kind].rows(source, folder, seed), most):
         if isinstance(found, Unusable):
             told = _within(found.where, folder) + (f": {found.detail}" if found.detail else "")
             result: Row | Drop = Drop(content_id({"where": found.where}), found.reason, told)
-            row_id = result.id
+            row_id, name = result.id, ""
         else:
             named = found.pop("_id", None)
             if source.license is not None:
                 found["license"] = found.get("license") or source.license
             by_content = source.id_column is None and named is None
-            row_id = content_id(found) if by_content else _safe(named)
+            name = "" if named is None else str(named).strip()
+            row_id = content_id(found) if by_content else name.translate(_OF_IDS)
             result = (
                 {"id": row_id, **found} if row_id else Drop(content_id(found), "id_missing", source.id_column or "")
             )
             row_id = row_id or result.id
         if row_id in seen:
             copies[row_id] += 1
+            first, name = written.get(row_id, row_id), name or row_id
             row_id = f"{row_id}~{copies[row_id] + 1}"  # ids hold no tilde of their own
-            detail = "the same content" if source.id_column is None else f"the same {source.id_column}"
-            result = Drop(row_id, "duplicate", f"{detail} as an earlier row")
+            detail = f"the same {source.id_column or 'content'} as an earlier row"
+            if name != first:
+                detail = f"{name!r} is written as the {first!r} of an earlier row is: ids hold neither / nor ~"
+            result = Drop(row_id, "duplicate", detail)
+        elif name and name != row_id:
+            written[row_id] = name
         seen.add(row_id)
         yield result
     if not seen:
@@ -128,8 +136,3 @@ def _within(where: str, folder: Path) -> str:
     ('photos/a.png', 'row 3')
     """
     return where.removeprefix(f"{folder}{os.sep}")
-
-
-def _safe(value: Any) -> str:
-    """A named id without the characters that ids use themselves."""
-    return "" if value is None else str(value).strip().replace("/", "_").replace("~", "_")
