@@ -11,6 +11,7 @@ learnt depends on it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes.util
 import os
 import subprocess
@@ -89,11 +90,8 @@ def child(given: argparse.Namespace, folder: Path) -> None:
     recipe = load(given.recipe, sets=[*given.sets, *short, "evaluate.dev_rows=1"])
     work = opening.work_of(recipe, folder, "cpu", Watcher())
     clock = Clock(given.phase, given.steps + WARM_UP)
-    with TemporaryDirectory() as out:
-        try:
-            trainings.training(work, ARMS["labels"], 0, Path(out), clock)
-        except Enough:
-            pass
+    with TemporaryDirectory() as out, contextlib.suppress(Enough):
+        trainings.training(work, ARMS["labels"], 0, Path(out), clock)
     taken = [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)][WARM_UP:]
     quarter = len(taken) // 4
     print(median(taken[:quarter]), median(taken[-quarter:]))
