@@ -44,8 +44,8 @@ class HeldOut(Filter):
     reasons: ClassVar = ("held_out_picture",)
 
     against: tuple[str, ...]
-    """Parquet files, relative ones as seen from the recipe. A digest of each one's contents is put behind its name (`FILE#DIGEST`), so
-    that another file is another setting; a build can be read when they are gone."""
+    """Parquet files, relative ones as seen from the recipe. A digest of each one's contents is put behind its name
+    (`FILE#DIGEST`), so that another file is another setting; a build can be read when they are gone."""
     max_bits: Annotated[int, Decision(), Ge(0), Le(_MOST_BITS)] = 4
     """Greatest difference of hashes, in bits of 64, of the same picture."""
     max_colour: Annotated[float, Decision(), Ge(0), Le(1)] = 0.04

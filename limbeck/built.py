@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -137,17 +137,16 @@ class Build:
         """Kept rows by split."""
         return dict(self.lock.get("result", {}).get("splits", {}))
 
-    @property
+    @cached_property
     def ends(self) -> dict[int, int | None]:
         """Of every part the stage at which it stands, counted from 1; None where it is through. See `plan.ends_at`."""
         keys = {name: facts["key"] for name, facts in self.lock.get("stages", {}).items()}
         return {part: ends_at(self.recipe.stages, keys, self.folder, part) for part in self.parts}
 
-    def progress(self, ends: Mapping[int, int | None] | None = None) -> dict[str, tuple[int, int]]:
-        """Parts done and in all, by stage that computes something; `ends` where they are known."""
-        standing = list((self.ends if ends is None else ends).values())
+    def progress(self) -> dict[str, tuple[int, int]]:
+        """Parts done and in all, by stage that computes something."""
         return {
-            table.id: (sum(end is None or end > i for end in standing), len(standing))
+            table.id: (sum(end is None or end > i for end in self.ends.values()), len(self.parts))
             for i, table in enumerate(self.recipe.stages, 1)
             if not table.is_filter or self.folder(i).is_dir()
         }

@@ -19,7 +19,8 @@
         def decide(self, row): ...           # pure: the reasons against this row
 
 A row is a dict of plain Python values with an `id`; pictures travel as encoded bytes. A stage sees rows and a `Run`
-handle; never clocks, environment or the rest of the recipe. The runner owns parts, resume, counts and order.
+handle; never clocks, environment, the rest of the recipe or paths that no setting names. The runner owns parts, resume,
+counts and order.
 """
 
 from __future__ import annotations

@@ -43,8 +43,7 @@ def status(path: str | Path) -> Status:
         BuildNotFound: the folder holds none.
     """
     built = Build(Path(path))
-    ends = built.ends
-    through = [part for part, end in ends.items() if end is None]
+    through = [part for part, end in built.ends.items() if end is None]
     if built.finished:
         funnel = built.funnel()
     elif through:
@@ -56,7 +55,7 @@ def status(path: str | Path) -> Status:
         name=built.recipe.dataset.name,
         finished=built.finished,
         makers=tuple(table.id for table in built.recipe.stages if not table.is_filter),
-        parts=built.progress(ends),
+        parts=built.progress(),
         funnel=funnel,
         splits=built.splits(),
         spent=built.spent(),

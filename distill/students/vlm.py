@@ -3,7 +3,7 @@
     align      the projector alone learns to show the language model what the tower sees
     describe   where wanted, all that is tuned learns from the same rows: every token of a description says where to look
     tune       projector and language model learn to answer, and the vision tower where `tune_vision` says so
-    drill      where wanted, the same with what is learnt last more often: it needs what the others teach first
+    drill      where wanted, the same with rows of some answer types more often
 
 It learns from the rows' answers, whoever wrote them (programs, people, a model behind an endpoint: sequence-level
 distillation), and, where a teacher that sees is named, from the likeliest tokens that the teacher thinks of at each
@@ -70,8 +70,8 @@ class VLM(Student):
     repeat_answers: dict[str, Annotated[int, Ge(0)]] | None = None
     """The same by answer type (`choice`, `yes_no`, ...); where both are said, their product."""
     drill: dict[str, Annotated[int, Ge(0)]] | None = None
-    """How often rows of an answer type come in a phase of its own after tuning; None has no such phase. A skill that builds
-    on others (a letter for what it already can name) is learnt there, and in their way from the beginning."""
+    """How often rows of an answer type come in a phase of its own after tuning; None has no such phase. For what
+    is still at chance when the rest is known."""
     vision_layers: tuple[Annotated[int, Ge(-64)], ...] = (-2,)
     """Layers of the tower that are seen, from its end."""
     class_token: bool = False
