@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from distill.processes import one_at_a_time
 from limbeck import sources
 from limbeck.errors import BuildNotFound, RequestError, SourceError, did_you_mean
+from limbeck.paths import beside
 from limbeck.records import COLUMNS, is_image
 from limbeck.sources import pair_datasets
 from limbeck.stage import Drop
@@ -179,7 +180,7 @@ def _reader(recipe: DistillRecipe) -> _Built | _Several | _Sourced:
         return _Sourced(recipe)
     if source.also:
         return _Several(recipe)
-    return _Built(recipe.folder / Path(source.build).expanduser(), source.limit)
+    return _Built(beside(recipe.folder, source.build), source.limit)
 
 
 def _write(path: Path, reader: _Built | _Several | _Sourced, fields: list[pa.Field], watcher: Watcher | None) -> None:
@@ -272,7 +273,7 @@ class _Several:
 
     def __init__(self, recipe: DistillRecipe) -> None:
         places = (recipe.source.build, *recipe.source.also)
-        self.parts = tuple(_Built(recipe.folder / Path(place).expanduser(), None) for place in places)
+        self.parts = tuple(_Built(beside(recipe.folder, place), None) for place in places)
         self.place = None  # no build's folder is that of all
         self.have = tuple(dict.fromkeys(name for part in self.parts for name in part.have))
         self.count = sum(part.count for part in self.parts)
@@ -383,14 +384,14 @@ def _of_source(source: SourceTable, folder: Path, columns: Collection[str]) -> L
     license = sources.stated_license(source)
     if source.kind == "build":
         try:
-            found = _of_build(open_build(folder / Path(source.build).expanduser()), source.stage)
+            found = _of_build(open_build(beside(folder, source.build)), source.stage)
         except BuildNotFound:
             return Lineage("the build source", license=license)
         return replace(found, license=license or found.license)
     if source.kind not in ("dataset", "pairs"):
         return Lineage(f"the {source.kind} source", license=license)
     place = getattr(source, source.kind)
-    hub = not (folder / Path(place).expanduser()).exists()
+    hub = not beside(folder, place).exists()
     preset, filters = pair_datasets.filters(source, columns) if source.kind == "pairs" else ("", ())
     return Lineage(
         place if hub else f"the {source.kind} source",

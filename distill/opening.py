@@ -16,6 +16,7 @@ from distill.recipe import DistillRecipe
 from distill.work import Work
 from limbeck import __version__
 from limbeck.errors import BuildNotFound, RequestError
+from limbeck.paths import beside
 from limbeck.store import write_file
 from limbeck.versions import installed
 
@@ -88,11 +89,10 @@ def taught(work: Work, seeds: Sequence[int], watcher: Watcher) -> Work:
         found = views.of(dataset.ids[position], recipe.distill.seed)
         return found if position in train else found[:1]
 
-    folder = Path(recipe.cache.folder) if recipe.cache.folder else dataset.place / "teacher" / teacher.name
     cache = teacher_cache.ask(
         dataset,
         teacher,
-        recipe.folder / folder if recipe.cache.folder else folder,
+        beside(recipe.folder, recipe.cache.folder) if recipe.cache.folder else dataset.place / "teacher" / teacher.name,
         views_of,
         recipe.student.texts(work, dealt),
         positions=needed,

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from limbeck.errors import StageNotFound, did_you_mean
+from limbeck.paths import beside
 from limbeck.stage import Filter, Generator, Stage
 
 FOLDERS = ("generators", "filters")
@@ -91,7 +92,7 @@ def module_of(target: str, use: str, folder: Path | None = None) -> ModuleType:
 
 
 def _from_file(target: str, folder: Path | None) -> ModuleType:
-    file = ((folder or Path.cwd()) / Path(target).expanduser()).resolve()
+    file = beside(folder, target).resolve()
     if not file.is_file():
         raise StageNotFound(f"there is no file {file}", where=target)
     digest = hashlib.blake2b(str(file).encode(), digest_size=4).hexdigest()

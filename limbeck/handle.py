@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck import models, seeds
 from limbeck.journal import Journal
 from limbeck.models.spec import ModelSpec
+from limbeck.paths import beside
 from limbeck.progress import Observer
 from limbeck.records import made_by
 from limbeck.stage import models_of
@@ -160,7 +161,7 @@ class Handle:
 
     def path(self, setting: str) -> Path:
         """Where a path among the settings leads."""
-        return self._pool.folder / setting
+        return beside(self._pool.folder, setting)
 
     def rng(self, row_id: str, draw: int = 0) -> np.random.Generator:
         """Random numbers of one row and draw."""

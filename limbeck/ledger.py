@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 
 from limbeck import __version__, sources
+from limbeck.paths import beside
 from limbeck.recipe import Recipe
 from limbeck.stage import Drop, Row
 from limbeck.store import done_parts, read_manifest, read_part, write_file, write_part
@@ -126,6 +127,6 @@ def _signature(recipe: Recipe, limit: int | None) -> str | None:
         return None
     facts = [__version__, source.model_dump(mode="json"), recipe.dataset.seed, limit]
     if source.kind == "captions":
-        stat = (recipe.folder / Path(source.captions).expanduser()).stat()
+        stat = beside(recipe.folder, source.captions).stat()
         facts += [stat.st_size, stat.st_mtime_ns]
     return hashlib.blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()

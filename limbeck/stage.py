@@ -35,6 +35,7 @@ import pydantic
 import pydantic.dataclasses
 
 from limbeck.errors import ContractError, ModelError
+from limbeck.paths import beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,7 +55,7 @@ def beside_recipe(path: str, info: pydantic.ValidationInfo) -> Path:
 
     Relative ones begin at the recipe's folder, in settings of no recipe at the working folder.
     """
-    return Path((info.context or {}).get("folder", "")) / path
+    return beside((info.context or {}).get("folder"), path)
 
 
 @dataclass(frozen=True)

@@ -93,16 +93,18 @@ def test_another_file_is_another_setting(held_out, tmp_path):
             HeldOut(against=wrong)
 
 
-def test_held_out_files_beside_the_recipe_are_found_from_anywhere(held_out, tmp_path, monkeypatch):
+@pytest.mark.parametrize("written", ["test.parquet", "~/test.parquet"])
+def test_held_out_files_beside_the_recipe_or_at_home_are_found_from_anywhere(held_out, tmp_path, monkeypatch, written):
     """Oracle: the digest of the file, and its rows found in a build that is made elsewhere."""
     (tmp_path / "recipe.toml").write_text(
         '[dataset]\nname = "x"\nrecord = "VisualInstruction"\nlicense = "cc0-1.0"\n[source]\nstorybook = { rows = 1 }\n'
-        '[[stages]]\nuse = "visual_questions"\nper_scene = 1\n[[stages]]\nuse = "held_out"\nagainst = ["test.parquet"]\n'
+        f'[[stages]]\nuse = "visual_questions"\nper_scene = 1\n[[stages]]\nuse = "held_out"\nagainst = ["{written}"]\n'
     )
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     (name,) = limbeck.load(tmp_path / "recipe.toml").stages[1].stage.against
-    assert name == HeldOut(against=(held_out,)).against[0].replace(held_out, "test.parquet")
+    assert name == HeldOut(against=(held_out,)).against[0].replace(held_out, written)
     limbeck.build(tmp_path / "recipe.toml", "out")
     scored = pq.read_table(next(Path("out/stages/02-held_out").glob("*.parquet"))).to_pylist()
     assert scored

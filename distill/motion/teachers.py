@@ -15,6 +15,7 @@ from distill.motion.pairs import Pair
 from distill.teacher import Teacher, array
 from distill.views import View
 from limbeck.errors import ModelNotFound
+from limbeck.paths import beside
 
 MAGNIFIED = "magnified"
 _BATCH = 16
@@ -45,7 +46,7 @@ class MagnifyingTeacher(Teacher):
             self.name, self._place = model, None
             self.fingerprint = {"weights": "none", "preprocessing": "limbeck.motion.phase_based 1", "dtype": "float32"}
             return
-        place = folder / Path(model).expanduser()
+        place = beside(folder, model)
         weights = place / "model.safetensors"
         if not weights.is_file():
             raise ModelNotFound(

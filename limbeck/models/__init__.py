@@ -22,6 +22,7 @@ from limbeck.errors import LimbeckError, MissingExtra, ModelError, ModelNotFound
 from limbeck.hub_errors import hub_errors
 from limbeck.models.declared import other_role
 from limbeck.models.spec import ModelSpec
+from limbeck.paths import beside
 
 if TYPE_CHECKING:
     from limbeck.models.roles import Role
@@ -128,7 +129,7 @@ def located(spec: ModelSpec, folder: Path | None = None) -> str:
     """The folder of a miniature or a local model, or the Hub id itself."""
     if spec.is_mini:
         return str(MINIATURES / spec.id.removeprefix("mini:"))
-    path = (folder or Path.cwd()) / Path(spec.id).expanduser()
+    path = beside(folder, spec.id)
     return str(path) if _is_path(spec.id) or path.is_dir() else spec.id
 
 

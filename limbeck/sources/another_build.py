@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from limbeck.paths import beside
 from limbeck.records import COLUMNS, IDENTITY, columns
 from limbeck.sources.unusable import Unusable
 
@@ -60,6 +61,6 @@ def _held_together(build: Build) -> list[str]:
 def _open(source: SourceTable, folder: Path) -> Build:
     from limbeck.built import open_build
 
-    build = open_build(folder / Path(source.build).expanduser())
+    build = open_build(beside(folder, source.build))
     build.check_finished()
     return build

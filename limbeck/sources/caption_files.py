@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import SourceError, did_you_mean
+from limbeck.paths import beside
 from limbeck.records import COLUMNS, IDENTITY, is_image
 from limbeck.sources.unusable import Unusable, checked
 
@@ -155,7 +156,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _path(source: SourceTable, folder: Path) -> Path:
-    path = folder / Path(source.captions).expanduser()
+    path = beside(folder, source.captions)
     if not path.is_file():
         raise SourceError(f"there is no file {path}", where="source.captions")
     if path.suffix not in _SUFFIXES:

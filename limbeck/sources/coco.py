@@ -21,6 +21,7 @@ import orjson
 import pyarrow as pa
 
 from limbeck.errors import SourceError, did_you_mean
+from limbeck.paths import beside
 from limbeck.records import columns
 from limbeck.sources.coco_masks import paint
 from limbeck.sources.unusable import Unusable, checked
@@ -138,7 +139,7 @@ def _settings(source: SourceTable) -> dict[str, Any]:
 
 
 def _place(path: str, folder: Path, key: str, is_folder: bool = False) -> Path:
-    place = folder / Path(path).expanduser()
+    place = beside(folder, path)
     if not (place.is_dir() if is_folder else place.is_file()):
         raise SourceError(f"there is no {'folder' if is_folder else 'file'} {place}", where=f"source.coco.{key}")
     return place

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from limbeck.errors import MissingExtra, SourceError, one_line
 from limbeck.hub_errors import hub_errors
+from limbeck.paths import beside
 from limbeck.records import COLUMNS
 from limbeck.sources.caption_files import mapping
 from limbeck.sources.unusable import Unusable, checked
@@ -92,7 +93,7 @@ def opened(name: str, source: SourceTable, folder: Path) -> Any:
         import datasets
     except ModuleNotFoundError as error:
         raise MissingExtra("datasets", where=f"source.{source.kind}") from error
-    local = folder / Path(name).expanduser()
+    local = beside(folder, name)
     away = None if local.exists() else _away(name, source.revision)
     try:
         with _offline() if away else nullcontext():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from limbeck.errors import SourceError
+from limbeck.paths import beside
 from limbeck.records import COLUMNS, columns
 from limbeck.sources.caption_files import mapping, read
 from limbeck.sources.unusable import Unusable, checked
@@ -74,7 +75,7 @@ def _metadata(place: Path) -> Path | None:
 
 
 def _place(source: SourceTable, folder: Path) -> Path:
-    place = folder / Path(source.images).expanduser()
+    place = beside(folder, source.images)
     if not place.is_dir():
         raise SourceError(f"there is no folder {place}", where="source.images")
     return place

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from limbeck.errors import SourceError
+from limbeck.paths import beside
 from limbeck.records import COLUMNS, IDENTITY
 from limbeck.sources.hub_datasets import mapped, opened
 from limbeck.sources.unusable import Unusable, checked
@@ -155,7 +156,7 @@ def _header(source: SourceTable, folder: Path) -> list[str]:
 
 def _files(source: SourceTable, folder: Path) -> list[Path] | None:
     """Parquet files of a local path; None for a name that `datasets` knows."""
-    path = folder / Path(source.pairs).expanduser()
+    path = beside(folder, source.pairs)
     if path.is_file():
         return [path]
     if path.is_dir():
