@@ -126,7 +126,7 @@ class TrainTable(BaseModel):
         evaluate_every: steps between looks at the development rows.
         checkpoint_every: steps between checkpoints.
         patience: looks without a better main metric after which it stops; None goes on to the end.
-        precision: `no` is float32; `bf16` and `fp16` are mixed. On a CPU without bfloat16 `bf16` is float32 too.
+        precision: `no` is float32; `bf16` and `fp16` are mixed. On a CPU that is slower at it `bf16` is float32 too.
         adapter: peft, see `AdapterTable`.
         workers: processes that prepare batches; 0 is none.
     """

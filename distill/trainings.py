@@ -169,7 +169,7 @@ def _fit(
         place = folder if len(student.phases) == 1 else folder / phase
         shown = name if len(student.phases) == 1 else f"{name} {phase}"
         if (precision := work.precision(phase)) != settings.precision:
-            watcher.note(f"{settings.precision} isn't this CPU's: {shown} learns in float32, which is faster here")
+            watcher.note(f"{settings.precision} is slow on this CPU: {shown} learns in float32, which is faster here")
             settings = settings.model_copy(update={"precision": precision})
         trained = train(lesson, settings, place, name=shown, device=work.device, watcher=watcher)
         model = merged(model)

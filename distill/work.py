@@ -6,19 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from limbeck.cpu import bf16_speed
+
 if TYPE_CHECKING:
     from distill.dataset import Dataset
     from distill.recipe import DistillRecipe
     from distill.student import Student
     from distill.teacher_cache import Cache
     from limbeck.models.spec import ModelSpec
-
-
-def multiplies_bf16() -> bool:
-    """Whether this CPU multiplies matrices in bfloat16 itself; others take thirty times as long as for float32."""
-    import torch
-
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 @dataclass(frozen=True)
@@ -70,9 +65,9 @@ class Work:
         return self.memo["judge", name]
 
     def precision(self, phase: str) -> str:
-        """That of a phase on this device: bfloat16 becomes `no` on a CPU without it, where it is slower than float32."""
+        """That of a phase on this device: bfloat16 becomes `no` on a CPU that is slower at it than at float32."""
         wanted = self.recipe.train.phase(phase).precision
-        return "no" if wanted == "bf16" and self.device == "cpu" and not multiplies_bf16() else wanted
+        return "no" if wanted == "bf16" and self.device == "cpu" and bf16_speed() < 1 else wanted
 
     def with_(self, **changes: Any) -> Work:
         """The same with something else in it; `memo` stays shared."""

@@ -92,11 +92,18 @@ def _devices() -> Iterator[Finding]:
         yield Finding(f"cuda:{i}", "good", words)
     if torch.backends.mps.is_available():
         yield Finding("mps", "good", "Apple GPU")
-    words = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
+    words = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads, {_bf16()}"
     if torch.cuda.device_count() or torch.backends.mps.is_available():
         yield Finding("cpu", "good", words)
     else:
         yield Finding("cpu", "note", f"{words}; no GPU", "the miniatures run here; full-size painters want a GPU")
+
+
+def _bf16() -> str:
+    from limbeck.cpu import bf16_speed
+
+    speed = bf16_speed()
+    return f"bfloat16 at {speed:.1f} times float32's speed" if speed else "no bfloat16"
 
 
 def _memory() -> Finding:
