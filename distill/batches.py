@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.arm_names import Arm
-from distill.dataset import group_of
 from distill.student import Batch, Item, Student
 from distill.views import View
 from limbeck import seeds
@@ -53,8 +52,27 @@ class Pools:
 def held_out(dataset: Dataset, recipe: DistillRecipe) -> tuple[Positions, Positions, Positions]:
     """Training, development and test rows, before budgets of labels.
 
+    Where there are more rows to be judged by than are wanted, it is drawn which; both of a `pair_id` come or neither.
+
     Raises:
         RequestError: the dataset has no row in a split that is needed.
+    """
+    wanted = recipe.evaluate
+    train, dev, test, _ = parted(dataset, recipe)
+    if not len(train) or not len(dev):
+        raise RequestError(
+            f"{dataset.lineage.name} has {len(train)} rows to train on and {len(dev)} to look at",
+            expected="some of both, in the split `train`",
+            where=f"source.{recipe.source.kind}",
+        )
+    return train, _drawn(dataset, dev, wanted.dev_rows), _drawn(dataset, test, wanted.test_rows)
+
+
+def parted(dataset: Dataset, recipe: DistillRecipe) -> tuple[Positions, Positions, Positions, int]:
+    """All rows of the three splits, and how many were left out because a row of their group is to be judged by.
+
+    Raises:
+        RequestError: there is no test split.
     """
     wanted, splits = recipe.evaluate, dict(dataset.splits)
     if wanted.test_split not in splits:
@@ -66,18 +84,29 @@ def held_out(dataset: Dataset, recipe: DistillRecipe) -> tuple[Positions, Positi
         )
     test = splits.pop(wanted.test_split)
     dev = splits.pop(wanted.dev_split, None)
-    train = splits.get("train", np.zeros(0, np.int64))
+    whole = splits.get("train", np.zeros(0, np.int64))
+    train = _without(dataset, whole, test)
     if dev is None:
-        rows = dataset.walk(train, ("id", "group"))
-        back = np.array([seeds.unit("dev", group_of(row)) < DEV_SHARE for row in rows], bool)
-        dev, train = train[back], train[~back]
-    if not len(train) or not len(dev):
-        raise RequestError(
-            f"{dataset.lineage.name} has {len(train)} rows to train on and {len(dev)} to look at",
-            expected="some of both, in the split `train`",
-            where=f"source.{recipe.source.kind}",
-        )
-    return train, dev[: wanted.dev_rows], test[: wanted.test_rows]
+        back = np.array([seeds.unit("dev", dataset.groups[p]) < DEV_SHARE for p in train], bool)
+        return train[~back], train[back], test, len(whole) - len(train)
+    seen = _without(dataset, dev, test)
+    train = _without(dataset, train, seen)
+    return train, seen, test, len(whole) + len(dev) - len(train) - len(seen)
+
+
+def _without(dataset: Dataset, positions: Positions, others: Positions) -> Positions:
+    """Those that share no group with the others."""
+    taken = {dataset.groups[p] for p in others}
+    return np.array([p for p in positions if dataset.groups[p] not in taken], np.int64)
+
+
+def _drawn(dataset: Dataset, positions: Positions, most: int | None) -> Positions:
+    """So many of them, whatever order the rows are in: a folder of pictures is sorted by class."""
+    if most is None or most >= len(positions):
+        return positions
+    pairs = list(dataset.values("pair_id")) if "pair_id" in dataset.columns else [None] * len(dataset.ids)
+    order = sorted(positions, key=lambda p: (seeds.unit("held out", pairs[p] or dataset.ids[p]), p))
+    return np.array(sorted(order[:most]), np.int64)
 
 
 def pools(dataset: Dataset, recipe: DistillRecipe, seed: int) -> Pools:
@@ -89,7 +118,7 @@ def pools(dataset: Dataset, recipe: DistillRecipe, seed: int) -> Pools:
     train, dev, test = held_out(dataset, recipe)
     order = sorted(train, key=lambda p: seeds.unit("labelled", str(seed), dataset.ids[p]))
     labelled = len(order) if recipe.budget.labelled is None else recipe.budget.labelled
-    rest = len(order) - labelled if recipe.budget.unlabelled is None else recipe.budget.unlabelled
+    rest = max(0, len(order) - labelled) if recipe.budget.unlabelled is None else recipe.budget.unlabelled
     if labelled + rest > len(order):
         raise RequestError(
             f"{labelled:,} labelled and {rest:,} unlabelled rows are asked for, and {len(order):,} are there",
@@ -158,7 +187,7 @@ class Batches:
         unlabelled, unlabelled_keys = self._dealt(found.unlabelled if arm.taught else found.unlabelled[:0])
         both = len(unlabelled)
         share = work.recipe.budget.labelled_share
-        self._labelled_rows = round(batch_size * share) if both else batch_size
+        self._labelled_rows = max(round(batch_size * share), share > 0) if both else batch_size
         most = work.student.gathers
         self._labelled = Stream(labelled, work.seed, f"{phase} labelled", labelled_keys, most)
         self._unlabelled = Stream(unlabelled, work.seed, f"{phase} unlabelled", unlabelled_keys, most) if both else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distill import publishing
+from distill import batches, publishing
 from distill.work import Work
 
 
@@ -27,13 +27,15 @@ def extra_steps(work: Work, phase: str) -> int:
     """Steps of a phase that the teacher's compute would pay for: its forward passes, over those of a step.
 
     A training step counts as three forward passes. A pass costs its multiply-adds where both models' are known, its
-    parameters else, which flatters no one where teacher and student are of one kind. What asking for the cache cost is
-    shared out equally among the phases.
+    parameters else, which flatters no one where teacher and student are of one kind. Asking for the answers that the
+    training learns from is shared out equally among the phases; what the teacher said of other seeds' rows, or of
+    development and test rows, teaches it nothing.
     """
     student, settings = work.student, work.recipe.train.phase(phase)
     passes = settings.steps * settings.batch_size * student.teacher_passes(phase)
     if work.cache is not None:
-        passes += sum(work.cache.views(row_id) for row_id in work.dataset.ids) / len(student.phases)
+        learnt = batches.pools(work.dataset, work.recipe, work.seed).train
+        passes += sum(work.cache.views(work.dataset.ids[p]) for p in learnt) / len(student.phases)
     theirs, own = _costs(work)
     return round(passes * theirs / (3 * own * settings.batch_size))
 

@@ -11,9 +11,11 @@ row has changed though its id hasn't.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +91,12 @@ class Dataset:
         self.columns = tuple(n for n in self._table.schema.names if n not in ("_digest",))
         self._read = {name: self._table[name] for name in self.columns}
         self._at = {row_id: i for i, row_id in enumerate(self.ids)}
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """Of all rows, see `group_of`."""
+        own = self.values("group") if "group" in self.columns else itertools.repeat(None)
+        return [group_of({"id": row_id, "group": group}) for row_id, group in zip(self.ids, own, strict=False)]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -188,6 +196,8 @@ def _write(path: Path, reader: _Built | _Several | _Sourced, fields: list[pa.Fie
     names = [f.name for f in fields if f.name not in ("id", "split")]
     schema = pa.schema([*_OWN, *(pa.field(n, next(f.type for f in fields if f.name == n)) for n in names)])
     aside, waiting, done = path.with_suffix(".tmp"), [], 0
+    known: set[str] = set()
+    lost = Counter[str]()
     if watcher:
         watcher.started("rows", reader.count, "rows")
     with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
@@ -197,6 +207,10 @@ def _write(path: Path, reader: _Built | _Several | _Sourced, fields: list[pa.Fie
             waiting.clear()
 
         for row in reader.rows(names):
+            if row["id"] in known:
+                lost["an id that another row has"] += 1
+                continue
+            known.add(row["id"])
             kept = {name: row.get(name) for name in names}
             waiting.append({"id": row["id"], "split": row["split"], "_digest": _row_digest(kept), **kept})
             done += 1
@@ -206,16 +220,17 @@ def _write(path: Path, reader: _Built | _Several | _Sourced, fields: list[pa.Fie
                     watcher.advanced("rows", done)
         if waiting:
             flush()
-    lost = ", ".join(f"{reason} {n}" for reason, n in getattr(reader, "lost", Counter()).most_common())
+    lost += getattr(reader, "lost", Counter())
+    told = ", ".join(f"{reason} {n}" for reason, n in lost.most_common())
     if not done:
         raise SourceError(
-            f"there are no rows that can be used ({lost})" if lost else "there are no rows", where=reader.lineage.name
+            f"there are no rows that can be used ({told})" if lost else "there are no rows", where=reader.lineage.name
         )
     if watcher:
         watcher.advanced("rows", done)
         watcher.finished("rows")
         if lost:
-            watcher.note(f"{sum(reader.lost.values()):,} rows of {reader.lineage.name} can't be used: {lost}")
+            watcher.note(f"{lost.total():,} rows of {reader.lineage.name} can't be used: {told}")
     aside.replace(path)
 
 
@@ -242,8 +257,8 @@ class _Built:
         build = open_build(self.place)
         self._published = Published(self.place)
         self.have = tuple(self._published.schema.names)
-        self.splits = tuple(self._published.splits)
-        self.count = sum(self._published.count(split) for split in self.splits)
+        self.sizes = {split: self._published.count(split) for split in self._published.splits}
+        self.count = sum(self.sizes.values())
         self._limit = limit
         self.lineage = _of_build(build)
         self.named = f"the build {self.lineage.name!r}"
@@ -255,17 +270,26 @@ class _Built:
 
     def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Rows with their published split."""
-        left = self._limit if self._limit is not None else self.count
-        for split in self.splits:
-            for row in self.of_split(split, names):
-                if left == 0:
-                    return
-                left -= 1
+        for split, most in _limited(self.sizes, self._limit).items():
+            for row in itertools.islice(self.of_split(split, names), most):
                 yield row | {"split": split}
 
     def of_split(self, split: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Rows of a split; a column that isn't there is None."""
-        return self._published.rows(split, ["id", *names]) if split in self.splits else iter(())
+        return self._published.rows(split, ["id", *names]) if split in self.sizes else iter(())
+
+
+def _limited(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
+    """Rows to take of each split: all of them, or shares of a limit by the splits' sizes, one at least.
+
+    >>> _limited({"train": 900, "validation": 50, "test": 50}, 100), _limited({"train": 900, "test": 2}, 100)
+    ({'train': 90, 'validation': 5, 'test': 5}, {'train': 100, 'test': 1})
+    """
+    total = sum(sizes.values())
+    if limit is None or limit >= total:
+        return dict(sizes)
+    ends = [round(limit * upto / total) for upto in itertools.accumulate(sizes.values())]
+    return {name: max(1, end - start) for name, start, end in zip(sizes, [0, *ends], ends, strict=False)}
 
 
 class _Several:
@@ -295,19 +319,37 @@ class _Several:
 
     def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Rows with their published split, their ids made distinct by `@` and their dataset's name in front."""
-        left = self._limit if self._limit is not None else self.count
-        for split in dict.fromkeys(split for part in self.parts for split in part.splits):
-            waiting = [(part.lineage.name, part.of_split(split, names)) for part in self.parts]
-            while waiting:
-                for name, rows in tuple(waiting):
-                    row = next(rows, None)
-                    if row is None:
-                        waiting.remove((name, rows))
-                        continue
-                    if left == 0:
-                        return
-                    left -= 1
-                    yield row | {"id": f"{name}@{row['id']}", "split": split}
+        sizes = Counter[str]()
+        for part in self.parts:
+            sizes.update(part.sizes)
+        for split, most in _limited(sizes, self._limit).items():
+            for row in itertools.islice(self._in_turn(split, names), most):
+                yield row | {"split": split}
+
+    def _in_turn(self, split: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        called = _distinct([part.lineage.name for part in self.parts])
+        waiting = [(name, part.of_split(split, names)) for name, part in zip(called, self.parts, strict=True)]
+        while waiting:
+            for name, rows in tuple(waiting):
+                row = next(rows, None)
+                if row is None:
+                    waiting.remove((name, rows))
+                else:
+                    yield row | {"id": f"{name}@{row['id']}"}
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names, those that came before with a number.
+
+    >>> _distinct(["pairs", "scenes", "pairs"])
+    ['pairs', 'scenes', 'pairs-2']
+    """
+    seen = Counter[str]()
+    found = []
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return found
 
 
 class _Sourced:
@@ -331,6 +373,7 @@ class _Sourced:
         self.named = self.lineage.name
         self.lost: Counter[str] = Counter()  # by reason
         self.key = ["source", source.model_dump(mode="json"), recipe.distill.seed, str(recipe.folder)]
+        self.key += _files(source, recipe.folder)
 
     def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Usable rows; `split` is the source's own, else nine in ten train and the rest test, by group."""
@@ -345,6 +388,20 @@ class _Sourced:
             if not row.get("split"):
                 row["split"] = "train" if seeds.unit("split", str(row.get("group") or row["id"])) < 0.9 else "test"
             yield row
+
+
+def _files(source: SourceTable, folder: Path) -> list[list[Any]]:
+    """Names, sizes and times of the files that a source's rows come from; none of rows from the Hub."""
+    named = getattr(source, source.kind)
+    found = []
+    for path in named.values() if isinstance(named, Mapping) else (named,):
+        place = beside(folder, path) if isinstance(path, str) else None
+        if place is None or not place.exists():
+            continue
+        inside = place / "stages" if source.kind == "build" else place  # a teacher's answers lie there too
+        for file in [inside] if inside.is_file() else sorted(p for p in inside.rglob("*") if p.is_file()):
+            found.append([file.relative_to(place.parent).as_posix(), file.stat().st_size, file.stat().st_mtime_ns])
+    return found
 
 
 def _of_build(build: Build, until: str | None = None) -> Lineage:

@@ -130,6 +130,7 @@ def _report(work: Work, trainings: list[Training], judge: str, out: Path, arms: 
         "formats": exported,
         "comparison": compare(student.metrics, trainings, teacher, work.recipe.arm) if arms else None,
     }
+    opening.sign(work.recipe, out)
     write_json(out / "report.json", report)
     (out / "student" / "README.md").write_text(model_card.card(work, report, out / "student"), encoding="utf-8")
     if refused := {name: each["refused"] for name, each in exported.items() if "refused" in each}:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.pixels import picture_of
-from distill.teacher import Teacher, array, fingerprint
+from distill.teacher import Teacher, array, fingerprint, model_name
 from distill.views import View
 from limbeck import models
 from limbeck.errors import ModelNotFound
@@ -38,8 +38,8 @@ class EmbeddingTeacher(Teacher):
             dim: length of an embedding, see `embedding_dim`.
             picture: column of the pictures.
         """
-        self.name = spec.id.replace(":", "-").strip("/").rpartition("/")[2]
         self.fingerprint = fingerprint(spec, folder)
+        self.name = model_name(spec, folder, self.fingerprint["weights"])
         self.columns = (array(EMBEDDING, (dim,)),)
         self.state = array("state", (dim,))
         self.reads = (picture,)

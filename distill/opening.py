@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from distill import batches, costs, processes, teacher_cache
+from distill import batches, costs, exports, processes, teacher_cache
 from distill.dataset import open_dataset, write_json
 from distill.progress import Watcher
 from distill.recipe import DistillRecipe
@@ -43,12 +43,18 @@ def claim(recipe: DistillRecipe, out: Path) -> Path:
     if not processes.is_main():
         processes.awaited(lambda: lock.is_file() or None)
         return out
-    out.mkdir(parents=True, exist_ok=True)
+    if not lock.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        sign(recipe, out)
+    return out
+
+
+def sign(recipe: DistillRecipe, out: Path) -> None:
+    """Writes the recipe and the versions that the student in a folder is made by; a finished one keeps its own till then."""
     write_file(out / "recipe.toml", recipe.toml().encode())
     versions = {"limbeck": __version__, "python": platform.python_version(), **installed(_PACKAGES)}
     known = {"student": recipe.use, "digest": recipe.digest(), "folder": str(recipe.folder), "versions": versions}
-    write_json(lock, known)
-    return out
+    write_json(out / "lock.json", known)
 
 
 def work_of(recipe: DistillRecipe, out: Path, device: str, watcher: Watcher) -> Work:
@@ -60,7 +66,15 @@ def work_of(recipe: DistillRecipe, out: Path, device: str, watcher: Watcher) -> 
     dataset = open_dataset(recipe, out, watcher)
     work = Work(recipe, dataset, device=_device(device), seed=recipe.distill.seed)
     batches.held_out(dataset, recipe)
-    if problems := recipe.student.check(work):
+    if left_out := batches.parted(dataset, recipe)[3]:
+        watcher.note(f"{left_out:,} rows aren't trained on: others of their groups are to be judged by")
+    problems = list(recipe.student.check(work))
+    if recipe.student.judge_role is None and recipe.evaluate.judge != "truth":
+        found = f"rows are judged by what they say themselves; {recipe.evaluate.judge!r} would never be asked"
+        problems.append(f'{found}: set evaluate.judge = "truth"')
+    if away := [name for name in recipe.export.formats if not exports.at_hand(name)]:
+        problems.append(f'export.formats: {", ".join(away)} can\'t be written here (see docs/distill.md, "Formats")')
+    if problems:
         raise RequestError("; ".join(problems), where=f"student {recipe.student.name!r}")
     return work
 

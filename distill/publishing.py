@@ -59,10 +59,11 @@ def publish(
         output to torch's), `p50_ms` and `p95_ms` of one row, `device`, `parameters`, `macs`; `refused` with a reason,
         where it was. Safetensors run on the work's device, the others on the CPU.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(chosen.folder / "model", folder)
+    aside = folder.with_name(f".{folder.name}")  # until all is there the student of an earlier call stays
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(chosen.folder / "model", aside)
     student, recipe = work.student, work.recipe
-    model = student.load(folder, work)
+    model = student.load(aside, work)
     formats = recipe.export.formats or tuple(f for f in student.formats if exports.at_hand(f))
     metric = student.metrics[0]
     found: dict[str, dict[str, Any]] = {}
@@ -71,13 +72,13 @@ def publish(
         name = f"export {format}"
         watcher.started(name, None)
         if format == "safetensors":
-            there = model if work.device == "cpu" else student.load(folder, work).to(work.device)
-            path, predictor, device = folder, student.predictor(there, work), work.device
+            there = model if work.device == "cpu" else student.load(aside, work).to(work.device)
+            path, predictor, device = aside, student.predictor(there, work), work.device
         else:
-            path, device = exports.write(format, exported, folder / exports.folder_of(format), folder), "cpu"
+            path, device = exports.write(format, exported, aside / exports.folder_of(format), aside), "cpu"
             predictor = exports.open_(format, path, exported)
         entry: dict[str, Any] = {
-            "file": path.relative_to(folder.parent).as_posix(),
+            "file": (folder.name / path.relative_to(aside)).as_posix(),
             "bytes": _size(path),
             "device": device,
         }
@@ -100,6 +101,8 @@ def publish(
     found["safetensors"] |= {"parameters": sum(p.numel() for p in model.parameters())}
     if exported is not None:
         found["safetensors"]["macs"] = macs(exported)
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.replace(folder)
     return found
 
 

@@ -218,6 +218,9 @@ def _fits(student: Student, specs: Mapping[str, ModelSpec], parts: Mapping[str, 
         for name, table in train.phases.items():
             if name not in student.phases:
                 problems.append(Problem(f"train.phases.{name}", "no such phase", did_you_mean(name, student.phases)))
+            elif "weights" in table:
+                found, hint = "loss terms weigh the same in all phases", "set train.weights"
+                problems.append(Problem(f"train.phases.{name}.weights", found, hint))
             else:
                 own = train.model_dump(exclude={"phases"}, exclude_unset=True)
                 phase = validated(TrainTable, own | table, f"train.phases.{name}", problems)

@@ -96,7 +96,8 @@ class Scores:
         values: metric to figure.
         items: metric to one value for each row, (N,) float, NaN where it says nothing about that row; for metrics
             that are means over rows, so that intervals can be had by resampling rows.
-        groups: (N,) of anything: rows of one group are alike (samples of one prompt), and are resampled together.
+        groups: (N,) of anything: rows of one group are alike (samples of one prompt), and are resampled together; None
+            is the dataset's groups.
         more: whatever else the report should hold (curves, tables by bin), as JSON.
     """
 
@@ -193,8 +194,8 @@ class Student(ABC):
     """The Hub's name of what it does, such as `image-to-image`, for the card."""
     shown: ClassVar[tuple[str, ...]] = ()
     """Settings that only `card_sections` reads: changing them doesn't start a training anew."""
-    judge_role: ClassVar[str] = "score"
-    """Role that a model of `[evaluate] judge` plays."""
+    judge_role: ClassVar[str | None] = None
+    """Role that a model of `[evaluate] judge` plays; None asks no judge (`work.judge()`), and rows judge by their truth."""
 
     def check(self, work: Work) -> list[str]:
         """What makes this dataset or teacher unusable (vocabularies that differ, say), each as one sentence.

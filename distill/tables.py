@@ -75,7 +75,7 @@ class CacheTable(BaseModel):
 
     Attributes:
         folder: where; by default `teacher/NAME` beside the rows.
-        part_rows: dataset rows in a part, the unit of resuming.
+        part_rows: dataset rows in a new part, the unit of resuming.
     """
 
     model_config = _STRICT
@@ -122,7 +122,7 @@ class TrainTable(BaseModel):
         betas: of AdamW.
         clip_norm: largest norm of a gradient.
         ema: decay of the moving average of the weights, ramped up from (1 + t) / (10 + t); 0 is none.
-        weights: of loss terms, over those that the student declares.
+        weights: of loss terms, over those that the student declares; the same in all phases.
         evaluate_every: steps between looks at the development rows.
         checkpoint_every: steps between checkpoints.
         patience: looks without a better main metric after which it stops; None goes on to the end.
@@ -156,6 +156,8 @@ class TrainTable(BaseModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> TrainTable:
+        if self.restart_lr and not self.restarts and not self.phases:
+            raise ValueError("restart_lr is the peak of further rounds; expected `restarts` beside it")
         rounds = (self.warmup, *(self.restarts or ()))
         if self.restarts and any(a >= b for a, b in itertools.pairwise((*rounds, self.steps))):
             raise ValueError(

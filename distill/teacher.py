@@ -83,7 +83,7 @@ class Teacher(ABC):
     """What is asked once for each row and view, and then never again."""
 
     name: str
-    """Of the model, for people and for the cache's folder."""
+    """Of the model, for people and for the cache's folder; see `model_name`."""
     fingerprint: Mapping[str, str]
     """Weights, preprocessing, tokenizer, dtype: a difference in any makes a cache another teacher's."""
     columns: tuple[pa.Field, ...]
@@ -114,6 +114,33 @@ class Teacher(ABC):
     def facts(self) -> dict[str, Any]:
         """What else has to be known of it without loading it (scales, sizes), as JSON; asked while it is loaded."""
         return {}
+
+
+def model_name(spec: ModelSpec, folder: Path | None, weights: str, *, owner: bool = False) -> str:
+    """What a model's answers are kept under.
+
+    A miniature is known by its id, a model of the Hub by the last part of it. Folders often end alike
+    (`builds/NAME/student`) and may be moved: they are known by their last two parts and by what they hold.
+
+    Args:
+        spec: the model.
+        folder: what relative model folders are relative to.
+        weights: hash of its weights, see `fingerprint`.
+        owner: whether the first part of a Hub id is in the name.
+
+    >>> from limbeck.models.spec import ModelSpec
+    >>> model_name(ModelSpec(id="mini:clip"), None, "1f2e"), model_name(ModelSpec(id="openai/clip"), None, "1f2e")
+    ('mini-clip', 'clip')
+    """
+    from limbeck import models
+
+    parts = spec.called.replace(":", "-").strip("/").split("/")
+    if spec.is_mini or spec.is_endpoint:
+        return parts[-1]
+    place = Path(models.located(spec, folder))
+    if not place.is_dir():
+        return "-".join(parts[-2:] if owner else parts[-1:])
+    return "-".join([*place.resolve().parts[1:][-2:], weights[:8]])
 
 
 _PREPROCESSING = ("preprocessor_config.json", "processor_config.json", "image_processor_config.json")

@@ -3,12 +3,14 @@
     DATASET/teacher/NAME/
       teacher.json                fingerprint, columns, facts (scales, sizes): whose answers these are
       targets/part-00003.parquet  a row for each (row id, view): the view's crop and flip, then the answers
-      targets/part-00003.json     its key; the part is done when this exists (`limbeck.store`)
+      targets/part-00003.json     its manifest; the part is done when this exists (`limbeck.store`)
       states/part-00000.parquet   a row for each distinct text and its state
 
-Part n holds what is needed of the n-th thousand of the dataset's rows; its key is a hash of their ids, contents and
-views. Where a key changed, what the part has of it stays, and the teacher is asked for the rest alone. Another
-teacher's folder is refused, never mixed and never overwritten.
+An answer is known by its row's id and contents and by what was seen of the row. Whoever opens the cache says what is
+needed; the teacher is asked for what no part has, in new parts, and isn't loaded where that is nothing. A done part is
+never written again: what one seed, student or recipe doesn't need, another may. A row that has changed leaves its old
+answers behind, unread; a folder that has grown too large may be deleted. Another teacher's folder is refused, never
+mixed and never overwritten.
 
 Differs from keeping one file a sample: parts survive being copied, and a million files are a burden to any disk.
 """
@@ -17,8 +19,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +48,8 @@ _VIEW = (
     pa.field("crop", pa.list_(pa.float32(), 4)),
     pa.field("flip", pa.bool_()),
 )
+_SEEN = struct.Struct("<4f?h")
+"""Crop, flip and number of a view."""
 _BATCH = 256
 IN_MEMORY_BYTES = 2**30
 """Columns larger than this are unpacked beside the parts and memory-mapped."""
@@ -67,7 +73,7 @@ class CacheMismatch(RequestError):
 
 
 class Cache:
-    """Answers of a teacher, open for reading; no teacher is in memory.
+    """Those answers of a teacher that somebody needs, open for reading; no teacher is in memory.
 
     Attributes:
         folder: where they lie.
@@ -75,8 +81,12 @@ class Cache:
         facts: what the teacher said of itself.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, needed: Sequence[tuple[str, int]]) -> None:
         """Opens every part that is done.
+
+        Args:
+            folder: where they lie; see `ask`.
+            needed: of each view, row by row and in order: the row's id, and which of all stored answers is its.
 
         Raises:
             BuildNotFound: a part is damaged.
@@ -89,31 +99,32 @@ class Cache:
         self._columns, keys = _open(folder / "targets")
         self._first: dict[str, int] = {}
         self._count: dict[str, int] = {}
-        for i, row_id in enumerate(keys.get("id", ())):
+        for i, (row_id, _) in enumerate(needed):
             self._first.setdefault(row_id, i)
             self._count[row_id] = self._count.get(row_id, 0) + 1
+        self._at = np.array([at for _, at in needed], np.int64)
         self._crops, self._flips = keys.get("crop"), keys.get("flip")
         states, texts = _open(folder / "states")
         self._states = states.get("state")
         self._texts = {text: i for i, text in enumerate(texts.get("text", ()))}
 
     def views(self, row_id: str) -> int:
-        """How many views of a row there are; 0 where it isn't cached."""
+        """How many views of a row there are; 0 where it isn't needed."""
         return self._count.get(row_id, 0)
 
     def view(self, row_id: str, index: int = 0) -> View:
         """A view as the teacher saw it."""
-        at = self._first[row_id] + index
+        at = self._at[self._first[row_id] + index]
         return View(tuple(float(v) for v in self._crops[at]), bool(self._flips[at]), index)
 
     def target(self, row_id: str, view: int = 0) -> dict[str, NDArray[Any]]:
         """What the teacher says of a row under a view: column to array."""
-        at = self._first[row_id] + view
+        at = self._at[self._first[row_id] + view]
         return {name: column[at] for name, column in self._columns.items()}
 
     def targets(self, column: str, row_ids: Sequence[str], view: int = 0) -> NDArray[Any]:
         """(N, *shape) of one column that isn't ragged."""
-        return self._columns[column].values[[self._first[row_id] + view for row_id in row_ids]]
+        return self._columns[column].values[self._at[[self._first[row_id] + view for row_id in row_ids]]]
 
     def has(self, texts: Iterable[str]) -> bool:
         """Whether the states of all these texts are there."""
@@ -183,7 +194,7 @@ def _mapped(folder: Path, name: str, parts: Sequence[NDArray[Any]]) -> NDArray[A
 
 
 def _open(folder: Path) -> tuple[dict[str, _Column], dict[str, Any]]:
-    """Array columns and the plain ones of all parts of a folder."""
+    """Array columns of all parts of a folder, and what else is read: crops and flips, or texts."""
     tables = [store.read_part(folder, part) for part in store.done_parts(folder)]
     tables = [table for table in tables if table.num_rows]
     if not tables:
@@ -195,7 +206,7 @@ def _open(folder: Path) -> tuple[dict[str, _Column], dict[str, Any]]:
             columns[field.name] = _Column(field, chunks, folder / ".unpacked")
         elif field.name == "crop":
             keys["crop"] = np.concatenate([c.flatten().to_numpy().reshape(-1, 4) for c in chunks])
-        else:
+        elif field.name in ("flip", "text"):
             keys[field.name] = [value for chunk in chunks for value in chunk.to_pylist()]
     return columns, keys
 
@@ -220,44 +231,41 @@ def ask(
         views: position of a row to the views it is seen under.
         texts: whose states are needed.
         positions: rows that are needed; by default all.
-        part_rows: rows in a part.
+        part_rows: rows in a new part; parts that are there may be of another size.
         watcher: is told how far it is.
 
     Raises:
         CacheMismatch: the folder holds another teacher's answers.
+        BuildNotFound: a part is damaged.
         DiskFull: what is done stays done.
     """
     positions = np.arange(len(dataset)) if positions is None else np.sort(np.asarray(positions))
     with one_at_a_time(folder, "teacher"):
         _check(folder, teacher)
-        parts: dict[int, list[_Seen]] = {}
-        for p in positions:
-            parts.setdefault(int(p) // part_rows, []).extend((int(p), view) for view in views(int(p)))
-        keys = {n: _key(dataset, seen) for n, seen in parts.items()}
-        done = {n: (store.read_manifest(folder / "targets", n) or {}).get("key") for n in keys}
-        todo = [n for n, key in keys.items() if done[n] != key]
-        for n in {*store.done_parts(folder / "targets")} - {*keys}:
-            store.forget_part(folder / "targets", n)
-        missing = list(dict.fromkeys(texts))
+        seen = [(int(p), view) for p in positions for view in views(int(p))]
+        keys = [_key(dataset.ids[p], dataset.digests[p], v.crop, v.flip, v.index, teacher.draws) for p, v in seen]
+        at = _stored(folder / "targets", teacher.draws)
+        missing = {key: each for key, each in zip(keys, seen, strict=True) if key not in at}
         known = {
             text
             for n in store.done_parts(folder / "states")
             for text in store.read_part(folder / "states", n, ["text"])["text"].to_pylist()
         }
-        missing = [text for text in missing if text not in known]
-        if todo or missing or not (folder / "teacher.json").is_file():
+        unread = [text for text in dict.fromkeys(texts) if text not in known]
+        if missing or unread or not (folder / "teacher.json").is_file():
             teacher.load()
             try:
                 _write_identity(folder, teacher)
                 with store.disk_errors(folder):
-                    _ask_rows(dataset, teacher, folder, parts, keys, todo, watcher)
-                    _ask_texts(teacher, folder, missing, watcher)
+                    _ask_rows(dataset, teacher, folder, [*missing.values()], part_rows, len(seen), watcher)
+                    _ask_texts(teacher, folder, unread, watcher)
             finally:
                 teacher.unload()
+            at = _stored(folder / "targets", teacher.draws)
         elif watcher:
             watcher.started("teacher", len(positions), "rows")
             watcher.finished("teacher", reused=True)
-    return Cache(folder)
+        return Cache(folder, [(dataset.ids[p], at[key]) for (p, _), key in zip(seen, keys, strict=True)])
 
 
 def _check(folder: Path, teacher: Teacher) -> None:
@@ -288,69 +296,64 @@ _Seen = tuple[int, View]
 """A row by its position, and a view of it."""
 
 
-def _key(dataset: Dataset, seen: Sequence[_Seen]) -> str:
-    found = hashlib.blake2b(digest_size=16)
-    for p, view in seen:
-        found.update(dataset.ids[p].encode() + b"\x1f" + dataset.digests[p])
-        found.update(orjson.dumps([view.index, view.crop, view.flip]))
-    return found.hexdigest()
+def _key(row_id: str, digest: bytes, crop: Sequence[float], flip: bool, index: int, draws: bool) -> bytes:
+    """What an answer depends on: a row's contents and what is seen of it; where answers are draws, which of them.
+
+    >>> whole = _key("a", b"12345678", (0, 0, 1, 1), False, 0, False)
+    >>> whole == _key("a", b"12345678", [0.0, 0.0, 1.0, 1.0], False, 3, False)
+    True
+    >>> whole == _key("a", b"12345678", (0, 0, 1, 1), True, 0, False)
+    False
+    """
+    return row_id.encode() + digest + _SEEN.pack(*crop, flip, index if draws else 0)
+
+
+def _stored(folder: Path, draws: bool) -> dict[bytes, int]:
+    """Key of each answer to its number among all of those in parts that are done."""
+    found: dict[bytes, int] = {}
+    first = 0
+    for n in store.done_parts(folder):
+        table = store.read_part(folder, n, [f.name for f in _VIEW])
+        rows = zip(*(table[name].to_pylist() for name in ("id", "digest", "crop", "flip", "view")), strict=True)
+        found |= {_key(*row, draws): at for at, row in enumerate(rows, first)}
+        first += table.num_rows
+    return found
 
 
 def _ask_rows(
     dataset: Dataset,
     teacher: Teacher,
     folder: Path,
-    parts: Mapping[int, list[_Seen]],
-    keys: Mapping[int, str],
-    todo: Sequence[int],
+    missing: Sequence[_Seen],
+    part_rows: int,
+    needed: int,
     watcher: Watcher | None,
 ) -> None:
-    """Makes the parts that are to do; what such a part holds already isn't asked for again."""
-    done = sum(len(seen) for n, seen in parts.items() if n not in todo)
+    """Asks for what is missing, by position, and writes new parts, each of `part_rows` rows under their views."""
+    done = needed - len(missing)
     if watcher:
-        watcher.started("teacher", sum(map(len, parts.values())), "views")
+        watcher.started("teacher", needed, "views")
         watcher.advanced("teacher", done)
     schema = pa.schema([*_VIEW, *teacher.columns])
-    for n in todo:
-        seen = parts[n]
-        old, at = _known(folder / "targets", n, schema, teacher.draws)
-        wanted = [_identity(dataset, p, view, teacher.draws) for p, view in seen]
-        missing = {key: each for key, each in zip(wanted, seen, strict=True) if key not in at}
-        fresh = list(missing.values())
-        done += len(seen) - len(fresh)
-        tables = [old] if old is not None else []
-        for start in range(0, len(fresh), _BATCH):
-            batch = fresh[start : start + _BATCH]
+    parts: dict[int, list[_Seen]] = {}
+    part_of = {p: n // part_rows for n, p in enumerate(dict.fromkeys(p for p, _ in missing))}
+    for p, view in missing:
+        parts.setdefault(part_of[p], []).append((p, view))
+    taken = {*store.done_parts(folder / "targets")}
+    free = (n for n in count() if n not in taken)
+    for seen in parts.values():
+        tables = []
+        for start in range(0, len(seen), _BATCH):
+            batch = seen[start : start + _BATCH]
             rows = {p: dataset.row(p) for p, _ in batch}
             said = teacher.targets([rows[p] for p, _ in batch], [view for _, view in batch])
             tables.append(_table(dataset, teacher, batch, said, schema))
             done += len(batch)
             if watcher:
                 watcher.advanced("teacher", done)
-        first = 0 if old is None else old.num_rows
-        at |= {key: first + i for i, key in enumerate(missing)}
-        whole = pa.concat_tables(tables).combine_chunks().take([at[key] for key in wanted])
-        store.write_part(folder / "targets", n, whole, {"key": keys[n]})
+        store.write_part(folder / "targets", next(free), pa.concat_tables(tables).combine_chunks(), {})
     if watcher:
         watcher.finished("teacher")
-
-
-def _identity(dataset: Dataset, position: int, view: View, draws: bool) -> tuple[Any, ...]:
-    """What an answer depends on: a row's contents and what is seen of it; where answers are draws, which of them."""
-    own = dataset.ids[position], dataset.digests[position], view.crop, view.flip
-    return (*own, view.index) if draws else own
-
-
-def _known(
-    folder: Path, part: int, schema: pa.Schema, draws: bool
-) -> tuple[pa.Table | None, dict[tuple[Any, ...], int]]:
-    """What a part holds already, and where; nothing of a part that isn't done."""
-    if store.read_manifest(folder, part) is None:
-        return None, {}
-    table = store.read_part(folder, part).cast(schema)
-    names = ("id", "digest", "crop", "flip", *(("view",) if draws else ()))
-    rows = zip(*(table[name].to_pylist() for name in names), strict=True)
-    return table, {(row_id, digest, tuple(crop), *rest): i for i, (row_id, digest, crop, *rest) in enumerate(rows)}
 
 
 def _table(

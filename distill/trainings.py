@@ -19,7 +19,8 @@ from distill.opening import seed_of
 from distill.progress import Watcher
 from distill.student import Scores, terms_for
 from distill.work import Work
-from limbeck import seeds
+from limbeck import models, seeds
+from limbeck.stage import models_of
 
 _GROUPS = "groups of rows"
 
@@ -78,6 +79,7 @@ def training_key(work: Work, arm: Arm, seed: int) -> str:
         recipe.training_digest(),
         [recipe.evaluate.dev_split, recipe.evaluate.dev_rows],
         recipe.student.version,
+        _beginnings(work),
         work.dataset.digest,
         None if cache is None else cache.fingerprint,
         asdict(arm),
@@ -85,6 +87,14 @@ def training_key(work: Work, arm: Arm, seed: int) -> str:
         *([extra_steps(work, phase) for phase in recipe.student.phases] if arm.longer else ()),
     ]
     return _digest(facts)
+
+
+def _beginnings(work: Work) -> dict[str, str]:
+    """What the folders of models hold that a student begins with; a teacher's cache knows the teacher."""
+    recipe = work.recipe
+    used = {setting: recipe.models[name] for setting, (name, _) in models_of(recipe.student).items()}
+    places = {setting: models.located(spec, recipe.folder) for setting, spec in used.items() if not spec.is_endpoint}
+    return {s: models.fingerprint(used[s], recipe.folder) for s, place in places.items() if Path(place).exists()}
 
 
 def judging_key(work: Work) -> str:
@@ -103,8 +113,8 @@ def _judged(known: dict[str, Any], work: Work, folder: Path, test: batches.Posit
     student, rows = work.student, work.dataset.rows(test)
     model = student.load(folder / "model", work).to(work.device)
     scores = evaluate.score(student.predictor(model, work), rows, work, student.teacher_answers(rows, work))
-    groups = {} if scores.groups is None else {_GROUPS: np.unique(scores.groups, return_inverse=True)[1]}
-    np.savez_compressed(folder / "items.npz", **scores.items, **groups)
+    groups = [work.dataset.groups[p] for p in test] if scores.groups is None else scores.groups
+    np.savez_compressed(folder / "items.npz", **scores.items, **{_GROUPS: np.unique(groups, return_inverse=True)[1]})
     facts = known["facts"] | {"parameters": sum(p.numel() for p in model.parameters())}
     return known | {"facts": facts, "values": scores.values, "more": scores.more}
 

@@ -6,18 +6,23 @@ negatives there are, and exactly true. Of other rows, they are the names of clas
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.measures import Floats, log_softmax
 from limbeck import seeds
+from limbeck.errors import RequestError
 from limbeck.storybook.grammar import caption
 from limbeck.storybook.scene import Scene
 from limbeck.storybook.world import COLOURS, GROUNDS, KINDS, SIZES, STYLES, TIMES, WEATHERS
+
+if TYPE_CHECKING:
+    from distill.dataset import Dataset
 
 ASKED = {
     "kind": KINDS, "colour": COLOURS, "size": SIZES, "ground": GROUNDS, "time": TIMES, "weather": WEATHERS, "style": STYLES,
@@ -35,6 +40,23 @@ class Question:
 
     texts: tuple[tuple[str, ...], ...]
     about: str
+
+
+def class_names(dataset: Dataset, column: str) -> list[str]:
+    """Classes of a dataset, in order.
+
+    Raises:
+        RequestError: a row has none.
+    """
+    names = Counter(dataset.values(column))
+    if nameless := names.pop(None, 0) + names.pop("", 0):
+        raise RequestError(
+            f"{nameless:,} of {len(dataset):,} rows have no class in the column {column!r}",
+            expected="a name in each",
+            where="student.class_column",
+            remedy="name another column, or leave those rows out of the source",
+        )
+    return sorted(names)
 
 
 def storybook_question(row: Mapping[str, Any], attribute: str | None = None) -> Question:

@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 from limbeck.marks import MAX_RADIUS, MIN_RADIUS_PX, Mark, disc
 from limbeck.pictures import Fault, decode
 from limbeck.questions.claims import Claim, State, checked
-from limbeck.questions.reading import NOTHING, coordinates, number, read, values_in, yes_no
+from limbeck.questions.reading import NOTHING, coordinates, number, read, values_in, values_said, yes_no
 from limbeck.questions.seen import Seen, Unreadable, agrees, look
 from limbeck.questions.view import is_told, label_map
 from limbeck.questions.wording import LANGUAGES
@@ -56,7 +56,7 @@ class AnswersTrue(Filter):
     """
 
     name: ClassVar = "answers_true"
-    version: ClassVar = 3
+    version: ClassVar = 4
     reads: ClassVar = columns("messages", "images", "language", "scenes")
     reads_if_there: ClassVar = columns("program", "answer_value", "answer_type", "template", "options", "marks")
     writes: ClassVar = (
@@ -126,19 +126,20 @@ def _closed_fault(row: Row, text: str, program: Any, value: Any, seens: list[See
     if not agrees(program, value, seens):
         return "value_wrong", f"{value!r} is stored; the picture shows {_plain(look(program, seens))!r}"
     language, category = row["language"], _category(row, value)
+    question = text_of(row["messages"][0])
     if row["answer_type"] == "sentence":
-        says = _sentence_says(text, value, category, language)
+        says = _sentence_says(text, value, category, language, question)
         if says is not None and category in ("box", "point"):
             says = says and agrees(program, coordinates(text, len(value)), seens)
     else:
-        heard = read(text, row["answer_type"], category, language, row.get("options") or ())
+        heard = read(text, row["answer_type"], category, language, row.get("options") or (), question)
         heard = None if heard == NOTHING and value is None else heard
         says = None if heard is None and value is not None else agrees(program, heard, seens)
     if says is None:
         return "answer_unreadable", text[:100]
     if not says:
         return "answer_wrong", f"{text[:100]!r} where {value!r} is right"
-    question = text_of(row["messages"][0]).split("\n")[0]
+    question = question.split("\n")[0]
     for name, constants in (("kind", "kind"), ("colour", "colour")):
         asked, named = _constants(program, constants), values_in(question, name, language)
         if asked != named:
@@ -146,10 +147,10 @@ def _closed_fault(row: Row, text: str, program: Any, value: Any, seens: list[See
     return None, ""
 
 
-def _sentence_says(text: str, value: Any, category: str, language: str) -> bool | None:
+def _sentence_says(text: str, value: Any, category: str, language: str, question: str) -> bool | None:
     """Whether a sentence says a value; None where it says none."""
     if category == "yes_no":
-        said = yes_no(text, language)
+        said = yes_no(text, language, question)
         return None if said is None else said == value
     if value is None:
         return read(text, "sentence", category, language) == NOTHING or yes_no(text, language) is False
@@ -161,7 +162,7 @@ def _sentence_says(text: str, value: Any, category: str, language: str) -> bool 
             return None if found is None else int(found[1]) == value
         said = number(text, language)
         return None if said is None else said == value
-    named = values_in(text, category, language)
+    named = values_said(text, category, language)
     return value in named if named else None
 
 

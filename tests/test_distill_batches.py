@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -49,6 +50,19 @@ def test_a_budget_that_is_not_there_is_an_error(work):
     recipe = load(work.recipe, sets=["budget.labelled=90", "budget.unlabelled=90"])
     with pytest.raises(RequestError, match="90 labelled and 90 unlabelled rows are asked for, and 96 are there"):
         batches.pools(work.dataset, recipe, 0)
+
+
+def test_labels_that_are_not_there_are_an_error_without_a_word_on_the_others(work):
+    recipe = load(work.recipe, sets=["budget.labelled=5000"])
+    recipe = replace(recipe, budget=recipe.budget.model_copy(update={"unlabelled": None}))
+    with pytest.raises(RequestError, match="5,000 labelled and 0 unlabelled rows are asked for, and 96 are there"):
+        batches.pools(work.dataset, recipe, 0)
+
+
+def test_a_small_share_of_labels_is_one_row_at_least(work):
+    """Oracle: by hand; a tenth of four rows was none, and the arm `both` saw no label."""
+    few = work.with_(recipe=load(work.recipe, sets=["budget.labelled_share=0.1"]))
+    assert [known for _, known in of(few, "both", size=4).positions(0)].count(True) == 1
 
 
 def test_each_row_comes_once_in_each_round(work):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,13 @@ from PIL import Image
 
 import limbeck
 from distill import batches, model_card
-from distill.dataset import _Built, _of_source, open_dataset
+from distill.dataset import _Built, _of_source, _Several, group_of, open_dataset
 from distill.editing import judging
 from distill.evaluate import refuse_dependent_judge
 from distill.recipe import load
+from distill.trainings import _beginnings
 from distill.work import Work
+from distill.zero_shot import class_names
 from limbeck.errors import RequestError
 from limbeck.recipe import SourceTable
 
@@ -78,13 +81,105 @@ def test_without_development_rows_those_of_a_source_row_are_held_back_together()
     """Of a build that publishes no group; an id begins with that of the source row."""
     ids = [f"{n:04x}/{s}" for n in range(200) for s in range(3)]
     rows = SimpleNamespace(
-        splits={"train": np.arange(len(ids)), "test": np.arange(1)},
-        walk=lambda positions, columns=None: ({"id": ids[p]} for p in positions),
+        splits={"train": np.arange(len(ids)), "test": np.arange(0)}, groups=[group_of({"id": i}) for i in ids]
     )
     train, dev, _ = batches.held_out(rows, recipe("pairs=x"))
     sources = [{ids[p].partition("/")[0] for p in positions} for positions in (train, dev)]
     assert sources[1]
     assert not sources[0] & sources[1]
+
+
+def test_rows_whose_group_is_judged_by_are_not_trained_on():
+    """As of two builds of the same captions under other seeds. Oracle: groups by hand."""
+    groups = ["a", "a", "b", "b", "c", "c", "d"]
+    splits = {"train": np.array([0, 2, 4, 6]), "validation": np.array([1, 5]), "test": np.array([3])}
+    rows = SimpleNamespace(splits=splits, groups=groups, lineage=SimpleNamespace(name="x"))
+    train, dev, test, left_out = batches.parted(rows, recipe("pairs=x"))
+    assert [found.tolist() for found in (train, dev, test)] == [[6], [1, 5], [3]]
+    assert left_out == 3
+
+
+def test_rows_to_be_judged_by_are_drawn_from_all_classes():
+    """Of a folder of pictures sorted by class. Oracle: with 100 of 4 x 300, 15 or more of each class, of 25 expected."""
+    ids = [f"{name}-{n}" for name in ("cat", "dog", "fox", "owl") for n in range(300)]
+    rows = SimpleNamespace(
+        splits={"train": np.arange(0), "validation": np.arange(0), "test": np.arange(1200)}, ids=ids, columns=()
+    )
+    drawn = batches._drawn(rows, rows.splits["test"], 100)
+    assert min(Counter(ids[p].partition("-")[0] for p in drawn).values()) >= 15
+    assert drawn.tolist() == sorted(drawn)
+    fewer = batches._drawn(rows, rows.splits["test"], 50)
+    assert {*fewer} < {*drawn}
+
+
+def test_pairs_are_drawn_whole():
+    """Of minimal pairs both are judged by, or none. Oracle: counts by hand."""
+    pairs = [f"pair {n // 2}" for n in range(200)]
+    rows = SimpleNamespace(ids=[str(n) for n in range(200)], columns=("pair_id",), values=lambda column: iter(pairs))
+    drawn = batches._drawn(rows, np.arange(200), 60)
+    assert {*Counter(pairs[p] for p in drawn).values()} == {2}
+
+
+def several(limit=None):
+    """Two builds of one name that made rows of the same scenes."""
+    found = object.__new__(_Several)
+    sizes = {"train": 8, "test": 2}
+    found.parts = [
+        SimpleNamespace(
+            lineage=SimpleNamespace(name="pairs"),
+            sizes=sizes,
+            of_split=lambda split, names: ({"id": f"{split}{n}/0"} for n in range(sizes[split])),
+        )
+        for _ in range(2)
+    ]
+    found._limit = limit
+    return [(row["id"], row["split"]) for row in found.rows(())]
+
+
+def test_builds_of_one_name_keep_their_rows_apart_and_their_scenes_together():
+    """Oracle: ids by hand."""
+    rows = several()
+    assert rows[:3] == [("pairs@train0/0", "train"), ("pairs-2@train0/0", "train"), ("pairs@train1/0", "train")]
+    assert len({row_id for row_id, _ in rows}) == 20
+    assert len({group_of({"id": row_id}) for row_id, _ in rows}) == 10
+
+
+def test_a_limit_leaves_rows_of_every_split():
+    """Oracle: shares by hand; the limit used to be spent on the first split."""
+    assert Counter(split for _, split in several(10)) == {"train": 8, "test": 2}
+    assert Counter(split for _, split in several(2)) == {"train": 2, "test": 1}
+
+
+class _Rows(list):
+    """Three rows, two of them without a class."""
+
+    def __init__(self):
+        super().__init__(["owl", None, ""])
+
+    def values(self, column):
+        return iter(self)
+
+
+def test_a_row_without_a_class_is_told():
+    """Oracle: counts by hand."""
+    named = SimpleNamespace(values=lambda column: iter(["owl", "cat", "owl"]))
+    assert class_names(named, "label") == ["cat", "owl"]
+    with pytest.raises(RequestError, match="2 of 3 rows have no class in the column 'label'"):
+        class_names(_Rows(), "label")
+
+
+def test_other_weights_to_begin_with_are_another_training(tmp_path):
+    """Oracle: the same folder with other contents; what the Hub or nobody holds isn't looked at."""
+    from safetensors.numpy import save_file
+
+    found = []
+    for value in (1.0, 2.0):
+        save_file({"w": np.full(3, value, np.float32)}, tmp_path / "model.safetensors")
+        work = Work(load("recipes/distill-vlm.toml", sets=[f"models.language={tmp_path}"]), None)
+        found.append(_beginnings(work))
+    assert found[0].keys() == {"vision", "language"}
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == ["language"]
+    assert _beginnings(Work(load("recipes/distill-vlm-smollm2.toml"), None)) == {}
 
 
 @pytest.fixture(scope="module")

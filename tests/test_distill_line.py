@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import torch
 from toy_student import Toy, ToyTeacher, features, toy_student_recipe
 
+from distill.batches import Pools
 from distill.costs import extra_steps
 from distill.dataset import open_dataset
 from distill.distilling import distill
+from distill.evaluating import evaluate_student
 from distill.fruitless import LossNotFinite
 from distill.progress import Watcher
 from distill.publishing import ExportRefused
@@ -142,13 +145,14 @@ def test_the_comparison_needs_no_more_of_the_teacher_than_its_seeds(tmp_path):
     assert {*compared["metrics"]["error"]["arms"]} == {"labels", "teacher", "both", "longer", "sham"}
     assert "over labels alone" in (made.out / "student" / "README.md").read_text()
     steps = {t["arm"]: t["facts"]["train"]["steps"] for t in made.report["trainings"] if t["seed"] == 0}
-    # 96 training rows, 12 to look at and 12 to judge by were asked: 120 of 200 parameters over 3 * 16 rows of 41
-    assert steps["longer"] == steps["labels"] + round(120 * 200 / (3 * 16 * 41))
+    # 96 rows teach: 96 of 200 parameters over 3 * 16 rows of 41; 12 to look at and 12 to judge by aren't counted
+    assert steps["longer"] == steps["labels"] + round(96 * 200 / (3 * 16 * 41))
 
 
-def test_what_the_teachers_compute_buys_by_hand():
-    """Two rows of three views asked, in batches of 4; a pass costs the teacher 60 and the student 10, or 8 parameters and 4.
+def test_what_the_teachers_compute_buys_by_hand(monkeypatch):
+    """Two rows of three views that teach and a third that doesn't, in batches of 4.
 
+    A pass costs the teacher 60 multiply-adds and the student 10; they have 8 parameters and 4.
     By multiply-adds 6 / 4 * 60 / 30 = 3 steps, shared by two phases; the first also asks the teacher twice for each row
     of its 5 steps, which is 5 * 2 * 60 / 30 = 20 more. Where the student's aren't known, parameters: 8 / 12 of each.
     """
@@ -162,7 +166,11 @@ def test_what_the_teachers_compute_buys_by_hand():
     facts = {"macs": 60, "parameters": 8}
     cache = type("C", (), {"facts": facts, "views": lambda self, row_id: 3})()
     recipe = type("R", (), {"student": Both(), "train": TrainTable(steps=5, batch_size=4)})()
-    dataset = type("D", (), {"ids": ["1", "2"]})()
+    dataset = type("D", (), {"ids": ["1", "2", "3"]})()
+    nothing = np.zeros(0, np.int64)
+    monkeypatch.setattr(
+        "distill.costs.batches.pools", lambda *_: Pools(np.array([0, 1]), nothing, nothing, np.array([2]))
+    )
     work = Work(recipe, dataset, cache=cache, memo={"macs": 10, "parameters": 4})
     assert [extra_steps(work, phase) for phase in "ab"] == [round(20 + 1.5), round(1.5)]
     del facts["macs"]
@@ -237,6 +245,72 @@ def test_bfloat16_that_a_cpu_is_slow_at_is_float32(tmp_path, monkeypatch):
         )
     same = {name: all(torch.equal(state[k], trained["float32"][k]) for k in state) for name, state in trained.items()}
     assert same == {"float32": True, "slow": True, "quick": False}
+
+
+@pytest.mark.parametrize(
+    ("sets", "found"),
+    [
+        (["evaluate.judge='mini:reader'"], "'mini:reader' would never be asked"),
+        (["export.formats=['safetensors', 'onnx-fp16']"], "export.formats: onnx-fp16 can't be written here"),
+        (["evaluate.test_split=tset"], "has no split 'tset'"),
+    ],
+)
+def test_what_cannot_end_well_is_told_before_the_training_and_leaves_what_is_finished(
+    done, tmp_path, monkeypatch, sets, found
+):
+    """Oracle: the refused call changes no file of the finished student, which can still be evaluated."""
+    recipe, made = done
+    shutil.copytree(made.out, tmp_path / "out")
+    monkeypatch.setattr("distill.opening.exports.at_hand", lambda name: name != "onnx-fp16")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
+    with pytest.raises(RequestError, match=found):
+        distill(recipe, tmp_path / "out", sets=sets)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").glob("*.*")} == before
+    assert evaluate_student(tmp_path / "out")["formats"]["safetensors"]["values"]["error"] == pytest.approx(
+        made.report["formats"]["safetensors"]["values"]["error"]
+    )
+
+
+def test_the_student_of_an_earlier_call_stays_until_the_next_one_is_whole(tmp_path, monkeypatch):
+    """Oracle: files before and after an export that fails half-way."""
+    recipe = toy_student_recipe(tmp_path)
+    made = distill(recipe, tmp_path / "out")
+    before = model_state(made.out / "student")
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("distill.publishing.evaluate.score", fail)
+        with pytest.raises(RuntimeError, match="the disk is gone"):
+            distill(recipe, made.out, sets=["train.lr=0.02", "export.formats=['onnx-fp32']"])
+    same = model_state(made.out / "student")
+    assert all(torch.equal(same[name], before[name]) for name in before)
+    again = distill(recipe, made.out, sets=["train.lr=0.02", "export.formats=['onnx-fp32']"])
+    assert not all(torch.equal(model_state(made.out / "student")[name], before[name]) for name in before)
+    assert again.report["formats"]["onnx-fp32"]["file"] == "student/onnx/model.onnx"
+    assert (made.out / again.report["formats"]["onnx-fp32"]["file"]).is_file()
+    assert not list(made.out.glob(".student*"))
+
+
+def test_intervals_take_rows_of_one_group_together(tmp_path):
+    """A student that says nothing of groups gets the dataset's. Oracle: groups of the test rows by hand."""
+    recipe = toy_student_recipe(tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    for n, row in enumerate(rows):
+        row["group"] = f"{row['split']} {n // 30}"
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (training,) = distill(recipe, tmp_path / "out").trainings
+    assert training.scores.groups.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_rows_of_a_changed_file_are_read_anew(tmp_path):
+    """Oracle: the file by hand."""
+    recipe = toy_student_recipe(tmp_path)
+    assert len(open_dataset(load(recipe), tmp_path / "out")) == 120
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines[:50]))
+    assert len(open_dataset(load(recipe), tmp_path / "out")) == 50
 
 
 def test_a_cache_of_another_teacher_is_refused(tmp_path):

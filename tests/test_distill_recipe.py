@@ -76,6 +76,7 @@ def test_what_the_student_does_not_know_is_named(tmp_path):
     sets = [
         "train.weights.fitt=2.0",
         "train.phases.second={steps=1}",
+        "train.phases.train={weights={fit=2.0}}",
         'export.formats=["onnx"]',
         "export.max_loss.onnx-int4=0.1",
         "evaluate.judge=me",
@@ -84,6 +85,7 @@ def test_what_the_student_does_not_know_is_named(tmp_path):
     found = problems(path, sets=sets[:-1])
     assert "did you mean 'fit'?" in found["train.weights.fitt"]
     assert "no such phase" in found["train.phases.second"]
+    assert "the same in all phases" in found["train.phases.train.weights"]
     assert "doesn't leave as 'onnx'" in found["export.formats"]
     assert "did you mean 'onnx-int8'?" in found["export.max_loss.onnx-int4"]
     assert "no judge 'me'" in found["evaluate.judge"]
@@ -141,6 +143,12 @@ def test_restarts_lie_between_warmup_and_the_end(restarts):
     with pytest.raises(ValueError, match="expected rising steps between warmup = 10 and steps = 100"):
         TrainTable(steps=100, warmup=10, restarts=restarts)
     assert TrainTable(steps=100, warmup=10, restarts=[11, 99]).restarts == (11, 99)
+
+
+def test_the_peak_of_further_rounds_needs_rounds():
+    with pytest.raises(ValueError, match="expected `restarts` beside it"):
+        TrainTable(steps=100, restart_lr=0.1)
+    assert TrainTable(restart_lr=0.1, phases={"tune": {"restarts": [150]}}).phase("tune").restart_lr == 0.1
 
 
 def test_what_weights_do_not_depend_on_trains_nothing_anew():

@@ -10,9 +10,11 @@ from toy_student import ToyTeacher, features, toy_student_recipe
 
 from distill import teacher_cache
 from distill.dataset import open_dataset
+from distill.distilling import distill
+from distill.evaluating import evaluate_student
 from distill.recipe import load
 from distill.teacher import array, encoded, ragged
-from distill.teacher_cache import Cache, CacheMismatch, ask
+from distill.teacher_cache import CacheMismatch, ask
 from distill.views import View, ViewsTable
 from limbeck import store
 
@@ -126,6 +128,114 @@ def test_views_that_look_alike_keep_answers_of_their_own_where_those_are_draws(d
     assert len(ToyTeacher.asked) == 40 * (8 if draws else 1)
 
 
+class Absent(ToyTeacher):
+    """A teacher whose answers are there, and whose weights aren't."""
+
+    def load(self):
+        raise AssertionError("the teacher was loaded, though nothing was missing")
+
+
+class Counts(ToyTeacher):
+    """Answers with how often anything was asked before, so that each answer tells when it was given."""
+
+    def targets(self, rows, views):
+        before = len(self.asked)
+        said = super().targets(rows, views)
+        return said | {"answer": np.arange(before, before + len(rows), dtype=np.float32)[:, None]}
+
+
+def test_what_others_need_stays_and_a_teacher_that_misses_nothing_is_not_loaded(dataset, tmp_path):
+    """Oracle: the parts' bytes; a teacher that can't be loaded; what the toy says when asked directly."""
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, ["one", "two"], part_rows=10)
+    before = {path: path.read_bytes() for path in (tmp_path / "c").rglob("part-*")}
+    few = ask(dataset, Absent(PRINT), tmp_path / "c", whole, ["two"], positions=[3, 5, 38], part_rows=10)
+    assert [few.views(dataset.ids[p]) for p in (2, 3, 4, 5, 38, 39)] == [0, 1, 0, 1, 1, 0]
+    for cache in (few, ask(dataset, Absent(PRINT), tmp_path / "c", whole, ["one", "two"], part_rows=10)):
+        said = cache.targets("answer", [dataset.ids[p] for p in (38, 3)])[:, 0]
+        assert said == pytest.approx([2 * features(dataset.row(p)).sum() for p in (38, 3)], abs=1e-5)
+    assert {path: path.read_bytes() for path in (tmp_path / "c").rglob("part-*")} == before
+
+
+def test_fewer_views_and_more_again_ask_nobody(dataset, tmp_path):
+    """Oracle: a teacher that can't be loaded; views drawn afresh; the toy says the sum and the view's number."""
+    views = ViewsTable(count=2, flip=True)
+
+    def two(position):
+        return views.of(dataset.ids[position], 7)
+
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", two)
+    for views_of, count in ((whole, 1), (two, 2)):
+        cache = ask(dataset, Absent(PRINT), tmp_path / "c", views_of)
+        for p, row_id in enumerate(dataset.ids):
+            assert [cache.view(row_id, n) for n in range(cache.views(row_id))] == two(p)[:count]
+            said = [cache.target(row_id, n)["answer"][0] for n in range(count)]
+            assert said == pytest.approx([2 * features(dataset.row(p)).sum() + n for n in range(count)], abs=1e-5)
+
+
+def test_parts_of_another_size_are_read_as_they_are(dataset, tmp_path):
+    """Oracle: a teacher that can't be loaded; the numbers of rows in the parts, worked out by hand."""
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, positions=range(25), part_rows=10)
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=7)
+    cache = ask(dataset, Absent(PRINT), tmp_path / "c", whole, part_rows=1000)
+    assert all(cache.views(row_id) == 1 for row_id in dataset.ids)
+    targets = tmp_path / "c" / "targets"
+    sizes = [store.read_manifest(targets, n)["rows"] for n in store.done_parts(targets)]
+    assert sizes == [10, 10, 5, 7, 7, 1]
+
+
+def test_two_students_who_read_a_row_differently_keep_each_their_answer(dataset, tmp_path):
+    """Oracle: answers that tell when they were given: row 13's first as one student reads it, 41st as the other does."""
+    mine = dataset.digests[13]
+    for digest, teacher, answer in (
+        (mine, Counts, 13),
+        (b"theirs!!", Counts, 40),
+        (mine, Absent, 13),
+        (b"theirs!!", Absent, 40),
+    ):
+        dataset.digests[13] = digest
+        cache = ask(dataset, teacher(PRINT), tmp_path / "c", whole)
+        assert cache.views(dataset.ids[13]) == 1
+        assert cache.target(dataset.ids[13])["answer"][0] == answer
+        assert cache.target(dataset.ids[14])["answer"][0] == 14
+
+
+def test_a_kill_while_answers_are_added_loses_none_that_were_there(dataset, tmp_path, monkeypatch):
+    """Oracle: who was asked, after a run that died at each of the files that it writes."""
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, positions=range(20))
+    real = store.write_file
+    for dies_at in (".parquet", ".json"):
+
+        def killed(path, data, dies_at=dies_at):
+            if path.parent.name == "targets" and path.suffix == dies_at:
+                raise KeyboardInterrupt
+            real(path, data)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "write_file", killed)
+            with pytest.raises(KeyboardInterrupt):
+                ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+        ToyTeacher.asked.clear()
+        ask(dataset, Absent(PRINT), tmp_path / "c", whole, positions=range(20))
+    ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+    assert ToyTeacher.asked == dataset.ids[20:]
+
+
+def test_after_the_arms_nobody_is_asked_by_evaluation_or_a_plain_run(tmp_path, monkeypatch):
+    """Oracle: who was asked. Two seeds label different rows of a small budget; the folder serves both and each alone."""
+    recipe = toy_student_recipe(
+        tmp_path,
+        arms='seeds = 2\nnames = ["labels", "both"]',
+        budget="labelled = 16\nunlabelled = 8",
+        train="steps = 2\nbatch_size = 8",
+    )
+    out = distill(recipe, tmp_path / "out", arms=True).out
+    assert 24 + 24 < len(ToyTeacher.asked) < 24 + 2 * 24
+    monkeypatch.setattr(ToyTeacher, "load", Absent.load)
+    evaluate_student(out)
+    distill(recipe, out)
+    distill(recipe, out, arms=True)
+
+
 def test_views_are_replayed_as_they_were_drawn(dataset, tmp_path):
     views = ViewsTable(count=4, min_area=0.3, flip=True)
     cache = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", lambda p: views.of(dataset.ids[p], 7))
@@ -143,7 +253,7 @@ def test_needed_rows_alone_are_asked(dataset, tmp_path):
 def test_large_columns_are_mapped_from_disk(dataset, tmp_path, monkeypatch):
     ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
     monkeypatch.setattr(teacher_cache, "IN_MEMORY_BYTES", 0)
-    cache = Cache(tmp_path / "c")
+    cache = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
     row = dataset.row(17)
     assert isinstance(cache._columns["answer"].values.base, np.memmap)
     assert cache.target(row["id"])["answer"][0] == pytest.approx(2 * features(row).sum(), abs=1e-5)
@@ -153,10 +263,11 @@ def test_a_column_on_disk_is_written_once_and_kept_for_whoever_has_it_mapped(dat
     """Oracle: the file's inode and time; what the first cache reads after other contents came."""
     ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole, part_rows=10)
     monkeypatch.setattr(teacher_cache, "IN_MEMORY_BYTES", 0)
-    first, unpacked = Cache(tmp_path / "c"), tmp_path / "c" / "targets" / ".unpacked"
+    first = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+    unpacked = tmp_path / "c" / "targets" / ".unpacked"
     before = {path: path.stat() for path in unpacked.glob("*.npy")}
     assert len(before) == 2
-    second = Cache(tmp_path / "c")
+    second = ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
     assert all(path.stat() == stat for path, stat in before.items())
     expected = np.stack([2 * features(dataset.row(p)).sum(keepdims=True) for p in range(len(dataset))])
     dataset.digests[13] = b"changed!"
@@ -179,10 +290,10 @@ def test_a_killed_unpacking_leaves_nothing_that_counts(dataset, tmp_path, monkey
     with monkeypatch.context() as broken:
         broken.setattr(teacher_cache.os, "fsync", killed)
         with pytest.raises(KeyboardInterrupt):
-            Cache(tmp_path / "c")
+            ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
     assert not list((tmp_path / "c").rglob("*.npy"))
-    row = dataset.row(17)
-    assert Cache(tmp_path / "c").target(row["id"])["answer"][0] == pytest.approx(2 * features(row).sum(), abs=1e-5)
+    row, again = dataset.row(17), ask(dataset, ToyTeacher(PRINT), tmp_path / "c", whole)
+    assert again.target(row["id"])["answer"][0] == pytest.approx(2 * features(row).sum(), abs=1e-5)
 
 
 def test_a_token_takes_at_most_300_bytes():

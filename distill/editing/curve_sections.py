@@ -1,4 +1,4 @@
-"""The card's curves and pictures. Measured once for each set of weights: beside the student's folder, as JSON."""
+"""The card's curves and pictures. Measured once for each set of weights, rows and judge: as JSON, beside the student."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import orjson
 from distill import batches
 from distill.dataset import write_json
 from distill.editing import curves, judging
+from limbeck.models import fingerprint
 
 if TYPE_CHECKING:
     from distill.editing.editing_student import EditingStudent
@@ -58,8 +59,9 @@ def _measured(student: EditingStudent, folder: Path, work: Work, dev: Any, test:
     known = hashlib.blake2b(digest_size=8)
     for file in sorted(folder.rglob("*.safetensors")):
         known.update(file.read_bytes())
-    facts = [student.curve_scales, student.curve_steps, [vars(m.asked) for m in models.values()], len(dev), len(test)]
-    known.update(orjson.dumps(facts))
+    rows = [[[work.dataset.ids[p], work.dataset.digests[p].hex()] for p in split] for split in (dev, test)]
+    asked = [vars(model.asked) for model in models.values()]
+    known.update(orjson.dumps([student.curve_scales, student.curve_steps, asked, rows, _judge(work)]))
     path = folder.parent / "curves" / f"{known.hexdigest()}.json"
     if not path.is_file():
         found, size, judge = {}, student.side(work), work.judge()
@@ -72,6 +74,13 @@ def _measured(student: EditingStudent, folder: Path, work: Work, dev: Any, test:
             }
         write_json(path, found)
     return orjson.loads(path.read_bytes())
+
+
+def _judge(work: Work) -> list[str]:
+    """Name of the judge, and what changes whenever it could answer otherwise."""
+    name = work.recipe.evaluate.judge
+    spec = work.recipe.models.get(name)
+    return [name] if spec is None else [name, fingerprint(spec, work.recipe.folder)]
 
 
 def _spread(work: Work, test: Any) -> list[int]:

@@ -39,6 +39,7 @@ class EditingStudent(Student):
     shown: ClassVar = ("curve_scales", "curve_steps", "curve_rows")
     library: ClassVar = "diffusers"
     task: ClassVar = "image-to-image"
+    judge_role: ClassVar = "score"
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from distill.editing.conditioning import EDITED_LOGVAR, EDITED_MEAN, SOURCE
-from distill.teacher import Teacher, array, fingerprint
+from distill.teacher import Teacher, array, fingerprint, model_name
 from distill.views import View
 from limbeck import models
 from limbeck.errors import ModelNotFound, RequestError
@@ -45,12 +45,11 @@ class LatentTeacher(Teacher):
             size: side of the pictures in pixels; the pipeline's own by default.
             states: whether states of instructions are wanted, which its text encoder gives.
         """
-        # of a student's folder, builds/NAME/student, the last two parts: all of them end alike
-        self.name = "-".join([*spec.id.replace(":", "-").strip("/").split("/")[-2:], "latents"])
         self._spec, self._folder, self._parts = spec, folder, None
         self.shape = shape = latent_shape(spec, folder, size)
-        self.fingerprint = fingerprint(spec, folder)
-        self.fingerprint = self.fingerprint | {"preprocessing": f"{self.fingerprint['preprocessing']} {shape.size} px"}
+        known = fingerprint(spec, folder)
+        self.name = f"{model_name(spec, folder, known['weights'], owner=True)}-latents"
+        self.fingerprint = known | {"preprocessing": f"{known['preprocessing']} {shape.size} px"}
         one = (shape.channels, shape.side, shape.side)
         self.columns = tuple(array(name, one) for name in (SOURCE, EDITED_MEAN, EDITED_LOGVAR))
         self.reads = (SOURCE_PICTURE, EDITED_PICTURE)

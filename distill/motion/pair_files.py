@@ -3,7 +3,7 @@
     pairs/KEY/part-00003/light.npy  recorded.npy  magnified.npy  still.npy  done.json
 
 A part is some rows in the dataset's order; it counts when `done.json` is there, which is written last. KEY changes with
-any row, and with the version of what is rendered.
+any row, and with the version of what is rendered. One process renders at a time; whoever waited finds it done.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.motion.pairs import Pair, pair_of
+from distill.processes import one_at_a_time
 from limbeck.errors import RequestError
 from limbeck.store import disk_errors
 
@@ -54,10 +55,10 @@ class PairFiles:
             DiskFull: what is done stays done.
         """
         wanted = sorted({int(p) // PART_ROWS for p in positions})
-        todo = [part for part in wanted if not (self._place(part) / "done.json").is_file()]
+        todo = [part for part in wanted if not self._done(part)]
         for n, part in enumerate(todo):
             log.info("pairs: part %d of %d, %d rows each", n + 1, len(todo), PART_ROWS)
-            self._render(part)
+            self._make(part)
 
     def __getitem__(self, position: int) -> Pair:
         """A row's pair, its arrays mapped."""
@@ -68,14 +69,23 @@ class PairFiles:
 
     def _opened(self, part: int) -> dict[str, NDArray[Any]]:
         if part not in self._parts:
+            if not self._done(part):
+                self._make(part)
             place = self._place(part)
-            if not (place / "done.json").is_file():
-                self._render(part)
             self._parts[part] = {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
         return self._parts[part]
 
     def _place(self, part: int) -> Path:
         return self.folder / f"part-{part:05d}"
+
+    def _done(self, part: int) -> bool:
+        return (self._place(part) / "done.json").is_file()
+
+    def _make(self, part: int) -> None:
+        """Renders a part, or waits for the process that does."""
+        with disk_errors(self.folder), one_at_a_time(self.folder, "pairs"):
+            if not self._done(part):
+                self._render(part)
 
     def _render(self, part: int) -> None:
         """Renders a part aside, then puts it in its place."""
@@ -97,11 +107,10 @@ class PairFiles:
         }
         place = self._place(part)
         aside = place.with_suffix(".tmp")
-        with disk_errors(self.folder):
-            shutil.rmtree(aside, ignore_errors=True)
-            shutil.rmtree(place, ignore_errors=True)
-            aside.mkdir(parents=True)
-            for name, array in arrays.items():
-                np.save(aside / f"{name}.npy", array)
-            (aside / "done.json").write_text(json.dumps({"rows": len(rows)}))
-            aside.replace(place)
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+        aside.mkdir(parents=True)
+        for name, array in arrays.items():
+            np.save(aside / f"{name}.npy", array)
+        (aside / "done.json").write_text(json.dumps({"rows": len(rows)}))
+        aside.replace(place)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from distill.motion import methods
 from distill.motion.pairs import Pair
-from distill.teacher import Teacher, array
+from distill.teacher import Teacher, array, model_name
 from distill.views import View
 from limbeck.errors import ModelNotFound
+from limbeck.models.spec import ModelSpec
 from limbeck.paths import beside
 
 MAGNIFIED = "magnified"
@@ -53,9 +54,9 @@ class MagnifyingTeacher(Teacher):
                 f"{place} holds no model.safetensors", expected="`phase-based`, or the folder of a saved magnifier",
                 where="student.teacher",
             )  # fmt: skip
-        self.name, self._place = place.resolve().name, place
         with weights.open("rb") as stream:
             digest = hashlib.file_digest(stream, "blake2b").hexdigest()[:16]
+        self.name, self._place = model_name(ModelSpec(id=str(place)), folder, digest), place
         self.fingerprint = {"weights": digest, "preprocessing": "none", "dtype": "float32"}
 
     def load(self) -> None:

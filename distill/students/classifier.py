@@ -18,7 +18,7 @@ from distill.exports import FORMATS
 from distill.measures import calibration_error, log_softmax
 from distill.pixels import picture_of, pixels, processor_config
 from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
-from distill.zero_shot import ASKED
+from distill.zero_shot import ASKED, class_names
 from limbeck import seeds
 from limbeck.records import columns
 from limbeck.scores import unit_rows
@@ -265,8 +265,7 @@ class Classifier(Student):
     def _names(self, work: Work) -> list[str]:
         if "class names" not in work.memo:
             if self.class_column:
-                names = {work.dataset.row(p)[self.class_column] for p in range(len(work.dataset))}
-                work.memo["class names"] = sorted(name for name in names if name)
+                work.memo["class names"] = class_names(work.dataset, self.class_column)
             else:
                 work.memo["class names"] = [
                     " ".join(values) for values in product(*(ASKED[a] for a in self.attributes))

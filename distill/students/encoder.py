@@ -75,7 +75,7 @@ class Encoder(Student):
     feature: Literal["cosine", "mse"] = "cosine"
     """How embeddings are compared; both at unit length."""
     bank: Annotated[int, Ge(2)] = 1024
-    """Texts of the bank: captions of labelled rows, or the classes."""
+    """Most texts of the bank: captions of labelled rows."""
     questions: Literal["scenes", "classes", "captions"] = "scenes"
     """What zero-shot questions are about: attributes of storybook scenes, classes, or whose caption it is."""
     choices: Annotated[int, Ge(2)] = 32
@@ -99,8 +99,10 @@ class Encoder(Student):
         return (*columns("image", "caption"), *truth[self.questions])
 
     def check(self, work: Work) -> list[str]:
-        """Sizes that don't divide."""
+        """Sizes that don't divide, rows without a class, a teacher without texts."""
         found = []
+        if self.questions == "classes":
+            self._classes(work)
         if self.hidden_size % self.heads:
             found.append(f"hidden_size = {self.hidden_size} isn't a multiple of heads = {self.heads}")
         if self.image_size % self.patch_size:
@@ -276,8 +278,7 @@ class Encoder(Student):
 
     def _classes(self, work: Work) -> list[str]:
         if "classes" not in work.memo:
-            names = {work.dataset.row(p)[self.class_column] for p in range(len(work.dataset))}
-            work.memo["classes"] = sorted(name for name in names if name)
+            work.memo["classes"] = zero_shot.class_names(work.dataset, self.class_column)
         return work.memo["classes"]
 
     def _candidates(self, question: zero_shot.Question, work: Work) -> NDArray[np.float64]:

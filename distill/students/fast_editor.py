@@ -21,6 +21,7 @@ from annotated_types import Ge, Gt, Le
 from distill.editing import conditioning, judging
 from distill.editing.editing_student import EditingStudent, alphas_of
 from distill.editing.pruning import Cut, problems
+from distill.processes import one_at_a_time
 from distill.student import Answers, Batch, Item, Term
 from limbeck.errors import LimbeckError
 from limbeck.stage import ModelRole, settings
@@ -295,24 +296,26 @@ class FastEditor(EditingStudent):
         return scale_embedding(batch["text_scale"], batch["image_scale"], self.embedding, batch["states"].dtype)
 
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
-        """The teacher's edits under the same noise; kept beside its other answers."""
+        """The teacher's edits under the same noise; kept beside its other answers, by the rows' contents."""
         import hashlib
 
         from distill.editing import curves
 
-        asked = self.teacher_asked(work)
-        facts = [[row["id"] for row in rows], vars(asked), work.cache.fingerprint]
+        asked, dataset = self.teacher_asked(work), work.dataset
+        contents = [[row["id"], dataset.digests[dataset.at(row["id"])].hex()] for row in rows]
+        facts = [contents, vars(asked), work.cache.fingerprint]
         key = hashlib.blake2b(orjson.dumps(facts), digest_size=8).hexdigest()
         path = work.cache.folder / f"edits-{key}.npz"
-        if not path.is_file():
-            model = self.teaching_editor(work)
-            found = {
-                judging.EDITED: curves.edited(model, rows, self.side(work), asked),
-                judging.EVALUATIONS: np.full(len(rows), float(model.evaluations(asked))),
-            }
-            aside = path.with_suffix(".tmp.npz")
-            np.savez_compressed(aside, **found)
-            aside.replace(path)
+        with one_at_a_time(work.cache.folder, "edits"):
+            if not path.is_file():
+                model = self.teaching_editor(work)
+                found = {
+                    judging.EDITED: curves.edited(model, rows, self.side(work), asked),
+                    judging.EVALUATIONS: np.full(len(rows), float(model.evaluations(asked))),
+                }
+                aside = path.with_suffix(".tmp.npz")
+                np.savez_compressed(aside, **found)
+                aside.replace(path)
         with np.load(path) as known:
             return dict(known)
 

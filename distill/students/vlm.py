@@ -134,9 +134,16 @@ class VLM(Student):
 
     def check(self, work: Work) -> list[str]:
         """Pictures that are missing, or shared by rows to learn from and rows to be judged by; vocabularies."""
-        from distill.vlm.fit_rows import unfit
+        from distill.batches import held_out
+        from distill.vlm.fit_rows import unfit, unknown
 
-        found = unfit(work.dataset, work.recipe.evaluate.test_split, closed=self.judged_by == "closed")
+        _, dev, test = held_out(work.dataset, work.recipe)
+        asked = {"development rows": dev, "test rows": test} if self.judged_by == "closed" else {}
+        found = unfit(work.dataset, work.recipe.evaluate.test_split, asked)
+        found += unknown(work.dataset, "question_type", repeat=self.repeat)
+        found += unknown(work.dataset, "answer_type", repeat_answers=self.repeat_answers, drill=self.drill)
+        if self.teacher is not None and self.teacher_on == "rows" and work.recipe.budget.labelled is not None:
+            found.append('teacher_on = "rows" shows the answers of rows whose labels budget.labelled hides; set "own"')
         if work.recipe.views.count != 1:
             found.append("views.count has to be 1: answers speak of places, and a crop moves them")
         prompts = self._prompts(work)

@@ -63,20 +63,25 @@ def asked(rows: Sequence[Row], how: How = "seen") -> list[Question]:
     if how == "grey":
         return [Question(q.messages, [_grey(image) for image in q.images]) for q in found]
     if how == "shuffled":
-        return [Question(q.messages, found[n].images) for q, n in zip(found, strangers(rows), strict=True)]
+        others = strangers(rows, [len(q.images) for q in found])
+        return [Question(q.messages, found[n].images) for q, n in zip(found, others, strict=True)]
     return found
 
 
-def strangers(rows: Sequence[Row]) -> list[int]:
-    """For each row another with as many pictures, of another source; itself, where there is none.
+def strangers(rows: Sequence[Row], shown: Sequence[int]) -> list[int]:
+    """For each row another whose question shows as many pictures, of another source; itself, where there is none.
 
-    >>> rows = [{"id": f"{s}/{n}", "images": [b""], "messages": []} for s in "ab" for n in range(2)]
-    >>> strangers(rows)
-    [2, 3, 0, 1]
+    >>> rows = [{"id": f"{s}/{n}"} for s in "ab" for n in range(2)]
+    >>> strangers(rows, [1, 1, 1, 1]), strangers(rows, [1, 2, 2, 2])
+    ([2, 3, 0, 1], [0, 2, 1, 1])
+
+    Args:
+        rows: what is asked.
+        shown: how many pictures each row's question shows; of a longer conversation the row may have more.
     """
     classes: dict[int, list[int]] = {}
-    for n, row in enumerate(rows):
-        classes.setdefault(len(row["images"] or ()), []).append(n)
+    for n, pictures in enumerate(shown):
+        classes.setdefault(pictures, []).append(n)
     found = list(range(len(rows)))
     for members in classes.values():
         members.sort(key=lambda n: (group_of(rows[n]), rows[n]["id"]))

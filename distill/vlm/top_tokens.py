@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from distill.teacher import Teacher, fingerprint, ragged
+from distill.teacher import Teacher, fingerprint, model_name, ragged
 from distill.views import View
 from distill.vlm import asking
 from distill.vlm.vocabulary import Shared
@@ -63,8 +63,9 @@ class TopTokens(Teacher):
             of: whose answers.
             longest: most tokens of an answer of its own.
         """
-        self.name = spec.id.replace(":", "-").strip("/").rpartition("/")[2] + f"-{of}"
-        self.fingerprint = fingerprint(spec, folder) | {"asking": f"{of} {longest} {common}"}
+        known = fingerprint(spec, folder)
+        self.name = f"{model_name(spec, folder, known['weights'])}-{of}"
+        self.fingerprint = known | {"asking": f"{of} {longest} {common}"}
         ids = "int16" if common.size <= _SHORT else "int32"
         k = min(k, common.size - 1)
         self.columns = (ragged(ANSWER, (), ids), ragged(TOP, (k,), ids), ragged(LOGPROBS, (k,)), ragged(TAIL))

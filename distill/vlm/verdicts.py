@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from distill.dataset import group_of
 from distill.student import Answers, Scores
 from distill.vlm.asking import HIDDEN, is_closed, wanted
 from limbeck.questions.claims import ANYTHING, SKY, STRANGER, extract, verdict
-from limbeck.questions.reading import values_in
+from limbeck.questions.english import plural
+from limbeck.questions.reading import values_in_order, yes_no
 from limbeck.questions.scoring import is_right, pairs_right, value_of
 from limbeck.questions.wording import LANGUAGES
 from limbeck.storybook.scene import Scene
@@ -22,7 +25,10 @@ from limbeck.turns import answers as said_in
 from limbeck.turns import text_of
 
 Row = dict[str, Any]
-
+_Kind = tuple[Any, ...]
+"""What makes questions of one kind: language, template, form, and whether the answer is yes or no."""
+_Answer = str | int
+"""An answer as guesses count it: a number says which of the two things that a question names."""
 
 _EXAMPLES = 3
 """Answers of each kind that a report shows."""
@@ -39,17 +45,18 @@ def scored(answers: Answers, rows: Sequence[Row], teacher: Answers | None = None
     """
     closed = [n for n, row in enumerate(rows) if is_closed(row)]
     own = [rows[n] for n in closed]
-    read_ = {how: [read(rows[n], answers[how][n]) for n in closed] for how in ("seen", *HIDDEN) if how in answers}
-    seen = read_["seen"]
+    readings = {how: [read(rows[n], answers[how][n]) for n in closed] for how in ("seen", *HIDDEN) if how in answers}
+    seen = readings["seen"]
     right = [r.right for r in seen]
     items = {
         ("closed" if how == "seen" else how): _of_rows(len(rows), closed, [r.right for r in each])
-        for how, each in read_.items()
+        for how, each in readings.items()
     }
     items["unparsed"] = _of_rows(len(rows), closed, [r.value is None for r in seen])
     if teacher is not None:
         theirs = [read(rows[n], teacher["seen"][n]).value for n in closed]
-        items["agreement"] = _of_rows(len(rows), closed, [a.value == b for a, b in zip(seen, theirs, strict=True)])
+        agreed = [a.value is not None and a.value == b for a, b in zip(seen, theirs, strict=True)]
+        items["agreement"] = _of_rows(len(rows), closed, agreed)
     items = {name: each for name, each in items.items() if np.isfinite(each).any()}
     values = {name: float(np.nanmean(each)) for name, each in items.items()}
     if "nll" in answers:
@@ -59,25 +66,26 @@ def scored(answers: Answers, rows: Sequence[Row], teacher: Answers | None = None
     if asked := existence(own, [r.value for r in seen]):
         values |= {f"pope_{k}": v for k, v in asdict(asked["all"]).items() if k != "rows"}
     names = {box["name"] for row in rows for box in row.get("boxes") or () if box["name"]}
-    described_ = [n for n, row in enumerate(rows) if row["question_type"] == "description"]
-    told = {n: d for n in described_ if (d := described(rows[n], answers["seen"][n], names)) is not None}
-    if any(d.words for d in told.values()):
-        values |= chair(list(told.values()))
+    describing = [n for n, row in enumerate(rows) if row["question_type"] == "description"]
+    told = [described(rows[n], answers["seen"][n], names) for n in describing]
+    descriptions = [each for each in told if each is not None]
+    if any(each.words for each in descriptions):
+        values |= chair(descriptions)
     more = {
         "rows": len(rows),
         "closed_rows": len(closed),
         "pairs": len(pairs),
-        "descriptions": len(told),
+        "descriptions": len(descriptions),
         "by_type": {name: {"rows": n, "right": k / n} for name, (n, k) in by_type(own, right).items()},
         "hidden_by_type": {
             how: {name: k / n for name, (n, k) in by_type(own, [r.right for r in each]).items()}
-            for how, each in read_.items()
+            for how, each in readings.items()
             if how != "seen"
         },
         "pope": {name: asdict(each) for name, each in asked.items()},
         "examples": [
             {"id": rows[n]["id"], "said": str(answers["seen"][n])}
-            for n in (*closed[:_EXAMPLES], *described_[:_EXAMPLES])
+            for n in (*closed[:_EXAMPLES], *describing[:_EXAMPLES])
         ],
     }
     return Scores(values, items, np.array([group_of(row) for row in rows]), more)
@@ -104,10 +112,19 @@ class Read:
 
 
 def read(row: Row, text: str) -> Read:
-    """Reads an answer to a closed row: by its template, or, where the template isn't limbeck's, word for word."""
+    """Reads an answer to a closed row: by its template, yes or no by their reader, and word for word what is neither.
+
+    >>> from limbeck.turns import assistant, user
+    >>> row = {"language": "en", "answer_type": "yes_no", "answer_value": "true", "messages": [user("Is there a cat?"), assistant("Yes")]}
+    >>> read(row, "Yes, there is."), read(row, "A house.")
+    (Read(value=True, right=True), Read(value=None, right=False))
+    """
     if row.get("template") in LANGUAGES.get(row["language"], LANGUAGES["en"]).TEMPLATES:
         value = value_of(row, text)
         return Read(value, value is not None and is_right(row, value))
+    if row["answer_type"] == "yes_no" and row["language"] in LANGUAGES and isinstance(wanted(row), bool):
+        said = yes_no(text, row["language"], text_of(row["messages"][0]))
+        return Read(said, said is wanted(row))
     folded = " ".join(text.lower().strip(" .").split())
     reference = " ".join(said_in(row["messages"])[0].lower().strip(" .").split())
     return Read(folded or None, folded == reference)
@@ -194,7 +211,8 @@ def described(row: Row, text: str, names: Iterable[str] = ()) -> Description | N
 
     Source: Rohrbach et al. 2018, Object Hallucination in Image Captioning (CHAIR).
     Differs: mentions of a scene's things are claims (`limbeck.questions.claims`), so that "no cat" mentions none, and
-    things that no storybook shows count as invented; a kind counts once.
+    things that no storybook shows count as invented; a kind counts once. Names of boxes are found in the words, longest
+    first, so that a hot dog is no dog.
     """
     if row.get("scenes"):
         world = Scene.from_json(row["scenes"][0])
@@ -208,14 +226,38 @@ def described(row: Row, text: str, names: Iterable[str] = ()) -> Description | N
         states = [verdict(claim, [world]) for claim in claims if not claim.kind.startswith(STRANGER)]
         found = states.count("supported"), states.count("contradicted")
     elif row.get("boxes"):
-        there = {box["name"].lower() for box in row["boxes"] if box["name"]}
-        padded = f" {' '.join(''.join(c if c.isalnum() else ' ' for c in text.lower()).split())} "
-        mentioned = {n for name in {*names, *there} if f" {(n := name.lower())} " in padded or f" {n}s " in padded}
+        there = {_plain(box["name"]) for box in row["boxes"] if box["name"]}
+        mentioned = _named_in(text, frozenset({*map(_plain, names), *there} - {""}))
         found = 0, 0
     else:
         return None
     told = mentioned & there
     return Description(len(mentioned), len(mentioned - there), len(there), len(told), *found, len(text.split()))
+
+
+def _named_in(text: str, names: frozenset[str]) -> set[str]:
+    """The plain names that a text has, in the singular or the plural; words that one has taken no other gets.
+
+    >>> sorted(_named_in("A hot dog, two buses, and people in T-shirts.", frozenset(["dog", "hot dog", "bus", "person", "t shirt"])))
+    ['bus', 'hot dog', 'person', 't shirt']
+    """
+    if not names:
+        return set()
+    forms, pattern = _forms(names)
+    return {forms[found] for found in pattern.findall(_plain(text))}
+
+
+@lru_cache(maxsize=256)
+def _forms(names: frozenset[str]) -> tuple[dict[str, str], re.Pattern[str]]:
+    """Singular and plural of each name to the name, and a pattern that finds the longest of them."""
+    forms = {plural(name): name for name in names} | {name: name for name in names}
+    longest_first = sorted(forms, key=len, reverse=True)
+    return forms, re.compile(rf"\b(?:{'|'.join(longest_first)})\b")
+
+
+def _plain(text: str) -> str:
+    """The words of a text in lower case with single spaces between them, without hyphens and other marks."""
+    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
 def chair(found: Sequence[Description]) -> dict[str, float]:
@@ -249,49 +291,48 @@ def guesses(known: Iterable[Row], rows: Sequence[Row]) -> list[str]:
         known: closed rows whose answers were seen.
         rows: closed rows to guess.
     """
-    counts: dict[Any, Counter[str]] = {}
-    texts: dict[tuple[Any, str], str] = {}
-    for row in known:
-        if not is_closed(row):
-            continue
-        text, named = said_in(row["messages"])[0], _named(row)
-        value = text if row["answer_type"] == "choice" else row["answer_value"]
-        if named and wanted(row) in named:
-            value = str(named.index(wanted(row)))
-        for key in _kinds(row):
-            counts.setdefault(key, Counter())[value] += 1
-            texts.setdefault((key, value), text)
+    counts: dict[_Kind, Counter[_Answer]] = {}
+    texts: dict[tuple[_Kind, _Answer], str] = {}
+    for row in filter(is_closed, known):
+        answer, text = _counted(row), said_in(row["messages"])[0]
+        for kind in _kinds(row):
+            counts.setdefault(kind, Counter())[answer] += 1
+            texts.setdefault((kind, answer), text)
     found = []
     for row in rows:
-        key = next((key for key in _kinds(row) if key in counts), None)
-        if key is None:
+        kind = next((kind for kind in _kinds(row) if kind in counts), None)
+        if kind is None:
             found.append("")
             continue
-        value, named = counts[key].most_common(1)[0][0], _named(row)
-        known_ = named and value.isdigit() and int(value) < len(named)
-        found.append(
-            LANGUAGES[row["language"]].WORDS["kind"].get(n := named[int(value)], n) if known_ else texts[key, value]
-        )
+        answer = counts[kind].most_common(1)[0][0]
+        compared = _compared(row)
+        if isinstance(answer, int) and answer < len(compared):
+            words = LANGUAGES[row["language"]].WORDS["kind"]
+            found.append(words.get(compared[answer], compared[answer]))
+        else:
+            found.append(texts[kind, answer])
     return found
 
 
-def _kinds(row: Row) -> tuple[tuple[Any, ...], ...]:
-    yes_no = row["answer_value"] in ("true", "false")
-    return (
-        (row["language"], row.get("template"), row["answer_type"], yes_no),
-        (row["language"], row["answer_type"], yes_no),
-    )
+def _kinds(row: Row) -> tuple[_Kind, _Kind]:
+    """The kind of question that a row is, and the wider one of all templates."""
+    form = row["answer_type"], row["answer_value"] in ("true", "false")
+    return (row["language"], row.get("template"), *form), (row["language"], *form)
 
 
-def _named(row: Row) -> list[str]:
+def _counted(row: Row) -> _Answer:
+    """A row's answer as it is counted: the letter of a choice, which of two compared things, or the value's JSON."""
+    if row["answer_type"] == "choice":
+        return said_in(row["messages"])[0]
+    compared = _compared(row)
+    return compared.index(wanted(row)) if wanted(row) in compared else row["answer_value"]
+
+
+def _compared(row: Row) -> list[str]:
     """The two kinds that a comparison names, in order; nothing of other questions, and of choices, which have letters."""
     if row.get("template") not in ("comparison.further", "comparison.taller") or row["answer_type"] == "choice":
         return []
-    found: list[str] = []
-    words = text_of(row["messages"][0]).split()
-    for n in range(1, len(words) + 1):
-        found += sorted(values_in(" ".join(words[:n]), "kind", row["language"]) - {*found})
-    return found
+    return values_in_order(text_of(row["messages"][0]), "kind", row["language"])
 
 
 def by_type(rows: Sequence[Row], right: Sequence[bool]) -> Mapping[str, tuple[int, int]]:

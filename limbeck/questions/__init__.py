@@ -7,6 +7,8 @@
     things, places, pictures   draw questions: what is there, where it is, how two pictures differ
     english, hangul            words and templates of each language, native in each
     wording     an ask in words: question, answer, options
+    clauses     an answer in clauses, and what a "not" in them denies
+    yes_or_no   an answer that says yes or no, held against its question
     reading     an answer's words back into a value
     claims      what an open answer says about the picture, sentence by sentence
     injected    errors put in on purpose, by rules that share nothing with what finds them

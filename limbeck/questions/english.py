@@ -48,6 +48,36 @@ def inflect(word: str, mark: str) -> str:
     return word[:1].upper() + word[1:]
 
 
+def plural(noun: str) -> str:
+    """The plural of a noun, or of the last word of a compound.
+
+    >>> [plural(noun) for noun in ("cat", "bus", "person", "wine glass", "butterfly", "toy", "teddy bear", "knife", "t shirt")]
+    ['cats', 'buses', 'people', 'wine glasses', 'butterflies', 'toys', 'teddy bears', 'knives', 't shirts']
+    """
+    compound, space, word = noun.rpartition(" ")
+    return f"{compound}{space}{_plural(word)}"
+
+
+def _plural(word: str) -> str:
+    if word in _PLURALS:
+        return _PLURALS[word]
+    if word.endswith("man") and word not in ("human", "german", "roman"):
+        return f"{word[:-2]}en"
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("y") and word[-2:-1] not in ("", *"aeiou"):
+        return f"{word[:-1]}ies"
+    return f"{word}s"
+
+
+_PLURALS = {
+    "person": "people", "child": "children", "mouse": "mice", "foot": "feet", "tooth": "teeth", "goose": "geese",
+    "ox": "oxen", "leaf": "leaves", "shelf": "shelves", "bookshelf": "bookshelves", "wolf": "wolves", "calf": "calves",
+    "loaf": "loaves", "half": "halves", "scarf": "scarves", "knife": "knives", "wife": "wives", "life": "lives",
+    "thief": "thieves", "potato": "potatoes", "tomato": "tomatoes", "sheep": "sheep", "fish": "fish", "deer": "deer",
+}  # fmt: skip
+
+
 def listed(things: list[tuple[str, str]]) -> str:
     """Colours and kinds as a list.
 

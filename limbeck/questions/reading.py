@@ -1,7 +1,7 @@
 """Answers in words, read back into values: what a checker or an evaluation takes a text to say.
 
-Nothing defaults to yes. A text that says neither, or both, is unparsed, and that is an answer of its own: `None` here,
-a rate of its own in an evaluation.
+Nothing defaults to yes, and what a text denies it doesn't say. A text that says neither, or both, is unparsed, and that
+is an answer of its own: `None` here, a rate of its own in an evaluation.
 """
 
 from __future__ import annotations
@@ -13,20 +13,14 @@ from typing import Any
 from limbeck.korean import read_numeral
 from limbeck.korean import yes_no as korean_yes_no
 from limbeck.questions import english, hangul
+from limbeck.questions.clauses import Clause, clauses
+from limbeck.questions.yes_or_no import yes_no
 from limbeck.storybook.world import COLOURS, GROUNDS, KINDS, PLACES, SIZES, TIMES, WEATHERS
 
 NOTHING = "nothing"
 """Read from a text that says that what was asked about isn't there; a program's value for it is None."""
-_YES = re.compile(r"(yes|yeah|yep|correct|true|indeed|sure)\b", re.IGNORECASE)
-_NO = re.compile(r"(no|nope|not|incorrect|false|none|there (is|are) no|there (isn['’]t|aren['’]t))\b", re.IGNORECASE)
-_NEGATED = re.compile(r"\b(no|not|none|never|without|cannot)\b|n['’]t\b", re.IGNORECASE)
-_UNSURE = re.compile(
-    r"\b(can(not|['’]?t| not)|could(n['’]?t| not)|hard to|impossible to|not able to|unable to) (be )?(tell|say|know|determine|determined|told|said|answer)\b"
-    r"|\b(don['’]?t|do not) know\b|\bnot (sure|certain|clear|possible)\b|\bunclear\b|\bno idea\b",
-    re.IGNORECASE,
-)
-_AFFIRMED = re.compile(r"^(there (is|are)|i (can )?see|it (is|does|has)|the \w+ (is|are|has)|a |an )", re.IGNORECASE)
-_NUMBER = r"-?\d+(?:\.\d+)?"
+_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
+_BARE_NO = re.compile(r"no|nope|아니요|아니오|아뇨", re.IGNORECASE)
 _NUMERALS = {"no": 0, "none": 0, "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
 VALUES: dict[str, Sequence[str]] = {
     "colour": COLOURS, "kind": KINDS, "size": SIZES, "place": PLACES, "ground": GROUNDS, "time": TIMES,
@@ -34,36 +28,15 @@ VALUES: dict[str, Sequence[str]] = {
 }  # fmt: skip
 
 
-def yes_no(text: str, language: str) -> bool | None:
-    """What an answer to a yes-or-no question says, None where it says neither.
-
-    >>> yes_no("Yes, and there are no other people.", "en"), yes_no("NO", "en"), yes_no("", "en"), yes_no("None", "en")
-    (True, False, None, False)
-    >>> yes_no("I see no cat.", "en"), yes_no("There is a cat.", "en"), yes_no("아니요", "ko"), yes_no("Maybe", "en")
-    (False, True, False, None)
-    """
-    if language == "ko":
-        return korean_yes_no(text)
-    text = text.strip(" \t\n\"'“”‘’([*")
-    if _YES.match(text):
-        return True
-    if _NO.match(text) and not _UNSURE.match(text):
-        return False
-    first = re.split(r"[.!?\n]", text, maxsplit=1)[0]
-    if _UNSURE.search(first):
-        return None
-    if _NEGATED.search(first):
-        return False
-    return True if _AFFIRMED.match(first) else None
-
-
-def read(text: str, answer_type: str, category: str, language: str, options: Sequence[str] = ()) -> Any:
+def read(
+    text: str, answer_type: str, category: str, language: str, options: Sequence[str] = (), question: str = ""
+) -> Any:
     """The value of a short answer or a choice.
 
     >>> read("Red.", "word", "colour", "en"), read("파란색입니다", "word", "colour", "ko"), read("B", "choice", "kind", "en", ["cat", "car"])
     ('red', 'blue', 'car')
-    >>> read("(0.250, 0.500)", "point", "point", "en"), read("reddish", "word", "colour", "en") is None
-    ([0.25, 0.5], True)
+    >>> read("(0.250, .5)", "point", "point", "en"), read("reddish", "word", "colour", "en"), read("not red", "word", "colour", "en")
+    ([0.25, 0.5], None, None)
 
     Args:
         text: what was answered.
@@ -71,6 +44,7 @@ def read(text: str, answer_type: str, category: str, language: str, options: Seq
         category: of the value, see `limbeck.questions.template.Wording`; `yes_no`, or one of `VALUES`.
         language: `en` or `ko`.
         options: of a choice, in order.
+        question: what was asked, for a yes that only a sentence says.
 
     Returns:
         The value; `NOTHING`; or None where the text says no value, or several.
@@ -79,15 +53,48 @@ def read(text: str, answer_type: str, category: str, language: str, options: Seq
         chosen = _letter(text, language, options)
         return None if chosen is None else read(chosen, "word", category, language)
     if category == "yes_no":
-        return yes_no(text, language)
+        return yes_no(text, language, question)
     if category in ("number", "mark"):
         return number(text, language)
     if category in ("box", "point"):
         return coordinates(text, 4 if category == "box" else 2)
-    found = values_in(text, category, language)
+    found = values_said(text, category, language)
     if len(found) == 1:
         return found.pop()
-    return NOTHING if not found and _says_nothing(text, language) else None
+    return NOTHING if not values_in(text, category, language) and _says_nothing(text, language) else None
+
+
+def read_of_a_thing(text: str, category: str, language: str, question: str) -> Any:
+    """The value of an answer to a question about a thing that need not be there.
+
+    Clauses about other things aside, the first that says a value decides, or the first that says that there is none.
+
+    >>> asked = "What colour is the cat?"
+    >>> [read_of_a_thing(text, "colour", "en", asked) for text in ("It is red, not blue.", "There is no cat; a ball is red.")]
+    ['red', 'nothing']
+
+    Args:
+        text: what was answered.
+        category: of the value, one of `VALUES`.
+        language: `en` or `ko`.
+        question: what was asked; it names the thing.
+
+    Returns:
+        The value; `NOTHING`; or None where the text says neither, or several values.
+    """
+    asked = values_in(question, "kind", language)
+    refused = False
+    for clause in clauses(text, language):
+        things = values_in(clause.text, "kind", language)
+        if asked and things and not things & asked:
+            continue
+        if _BARE_NO.fullmatch(clause.text):
+            refused = True
+        elif found := _said(clause, category, language):
+            return found.pop() if len(found) == 1 else None
+        elif not values_in(clause.text, category, language) and yes_no(clause.text, language) is False:
+            return NOTHING
+    return NOTHING if refused else None
 
 
 def values_in(text: str, category: str, language: str) -> set[str]:
@@ -96,20 +103,54 @@ def values_in(text: str, category: str, language: str) -> set[str]:
     >>> sorted(values_in("a pink cat and a red ball", "colour", "en")), values_in("오른쪽에", "place", "ko")
     (['pink', 'red'], {'right'})
     """
-    return {value for value, pattern in _patterns(category, language).items() if pattern.search(text)}
+    return {*values_in_order(text, category, language)}
+
+
+def values_in_order(text: str, category: str, language: str) -> list[str]:
+    """The same in the order in which the text names them first.
+
+    >>> values_in_order("Which is taller, the house or the ball?", "kind", "en")
+    ['house', 'ball']
+    """
+    found = {value: pattern.search(text) for value, pattern in _patterns(category, language).items()}
+    places = {value: match.start() for value, match in found.items() if match}
+    return sorted(places, key=places.__getitem__)
+
+
+def values_said(text: str, category: str, language: str) -> set[str]:
+    """Every value of a category that a text names and doesn't deny.
+
+    >>> values_said("It isn't red, it is blue.", "colour", "en"), values_said("빨간색이 아니라 파란색입니다.", "colour", "ko")
+    ({'blue'}, {'blue'})
+    """
+    return {value for clause in clauses(text, language) for value in _said(clause, category, language)}
+
+
+def _said(clause: Clause, category: str, language: str) -> set[str]:
+    return clause.said(lambda part: values_in(part, category, language))
 
 
 def number(text: str, language: str) -> int | None:
-    """The one number in a text; None for none or several.
+    """The one number that a text says; None for none or several.
 
-    >>> number("I count two.", "en"), number("두 개입니다.", "ko"), number("one or two", "en")
-    (2, 2, None)
+    >>> number("I count two.", "en"), number("두 개입니다.", "ko"), number("one or two", "en"), number("not two", "en")
+    (2, 2, None, None)
     """
     if language == "ko":
-        return read_numeral(text.rpartition("모두")[2])
-    found = {int(n) for n in re.findall(r"\b\d+\b", text)}
-    found |= {n for name, n in _NUMERALS.items() if re.search(rf"\b{name}\b", text, re.IGNORECASE)}
+        parts = clauses(text.rpartition("모두")[2], language)
+        return read_numeral(", ".join(part.text for part in parts if part.negation in ("", "없")))  # 없다 is a number
+    parts = clauses(text, language)
+    parts = [part for part in parts if not _BARE_NO.fullmatch(part.text)] or parts  # "No, there are two."
+    found: set[int] = set()
+    for part in parts:
+        found |= _numbers(part.text) if part.negation in ("no", "none") else part.said(_numbers)
     return found.pop() if len(found) == 1 else None
+
+
+def _numbers(text: str) -> set[int]:
+    """Every number that an English text names; "no" and "none" are numbers."""
+    named = {n for name, n in _NUMERALS.items() if re.search(rf"\b{name}\b", text, re.IGNORECASE)}
+    return named | {int(n) for n in re.findall(r"\b\d+\b", text)}
 
 
 def coordinates(text: str, count: int) -> list[float] | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limbeck.questions.program import overlap
-from limbeck.questions.reading import NOTHING, VALUES, read, values_in, yes_no
+from limbeck.questions.reading import NOTHING, VALUES, read, read_of_a_thing, values_in, values_said
 from limbeck.questions.wording import LANGUAGES
 from limbeck.stage import Row
 from limbeck.turns import text_of
@@ -92,16 +92,17 @@ def value_of(row: Row, text: str) -> Any:
     (False, None)
     """
     language, kind = row["language"], row["answer_type"]
-    category = (
-        "yes_no" if row["answer_value"] in ("true", "false") else LANGUAGES[language].TEMPLATES[row["template"]].answer
-    )
-    if row["question_type"] == "false_premise" and yes_no(text, language) is False:
-        return NOTHING
+    question = text_of(row["messages"][0]) if row.get("messages") else ""
+    if row["answer_value"] in ("true", "false"):
+        return read(text, kind, "yes_no", language, row.get("options") or (), question)
+    category = LANGUAGES[language].TEMPLATES[row["template"]].answer
+    if row["question_type"] == "false_premise" and kind != "choice":
+        return read_of_a_thing(text, category, language, question)
     found = read(text, kind, category, language, row.get("options") or ())
     if found is None and kind != "choice" and category in VALUES:
-        asked = values_in(text_of(row["messages"][0]), category, language)
-        named = values_in(text, category, language) - asked  # "to the left of the ball is a cat" answers with a cat
-        return named.pop() if len(named) == 1 else None
+        asked = values_in(question, category, language)
+        said = values_said(text, category, language) - asked  # "to the left of the ball is a cat" answers with a cat
+        return said.pop() if len(said) == 1 else None
     return found
 
 
