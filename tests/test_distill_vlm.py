@@ -205,10 +205,10 @@ def test_describing_comes_between_and_repeated_rows_come_so_often(home, tmp_path
     """Oracle: names of what has gradients; counts of rows in a whole walk."""
     sets = [
         "student.describe=true", "student.align_on=['existence']", "student.repeat={ setting = 3, attribute = 0 }",
-        "student.repeat_answers={ yes_no = 2 }", "student.drill={ choice = 2 }",
+        "student.repeat_answers={ yes_no = 2 }", "student.drill={ existence = 4 }",
     ]  # fmt: skip
     work = work_of(home, tmp_path / "out", *sets, arm="labels")
-    assert work.student.phases == ("align", "describe", "tune", "drill")
+    assert work.student.phases == ("align", "describe", "drill", "tune")
     model = work.student.build(work)
     work.student.begin(model, "describe", work)
     learning = {n.split(".")[1] for n, p in model.named_parameters() if p.requires_grad}
@@ -218,7 +218,7 @@ def test_describing_comes_between_and_repeated_rows_come_so_often(home, tmp_path
     assert {row["answer_type"] for row in rows.values()} > {"yes_no", "choice"}
     kinds = {"setting": 3, "attribute": 0}
     for phase, times, usual, twice in (
-        ("describe", {"existence": 1}, 0, ""), ("tune", kinds, 1, "yes_no"), ("drill", kinds, 1, "choice"),
+        ("describe", {"existence": 1}, 0, ""), ("drill", {"existence": 4}, 1, ""), ("tune", kinds, 1, "yes_no"),
     ):  # fmt: skip
         expected = +Counter(
             {p: times.get(r["question_type"], usual) * (1 + (r["answer_type"] == twice)) for p, r in rows.items()}
@@ -559,12 +559,12 @@ def test_pictures_in_two_splits_are_refused(home, tmp_path):
 
 def test_what_would_be_ignored_or_fail_after_hours_is_told_first(home, student, tmp_path):
     """Names that no row has; development rows that ask nothing closed; a teacher that shows hidden labels. Oracle: by hand."""
-    sets = ["student.repeat={ atribute = 3 }", "student.drill={ chocie = 2 }"]
+    sets = ["student.repeat={ atribute = 3 }", "student.drill={ existense = 2 }"]
     with pytest.raises(RequestError) as error:
         work_of(home, tmp_path / "a", *sets)
     said = str(error.value)
     assert "student.repeat names the question_type 'atribute', which no row has; did you mean 'attribute'?" in said
-    assert "student.drill names the answer_type 'chocie', which no row has; did you mean 'choice'?" in said
+    assert "student.drill names the question_type 'existense', which no row has; did you mean 'existence'?" in said
     taught = ["models.teacher=first/student", "student.teacher=teacher", "student.teacher_on=rows", "budget.labelled=5"]
     with pytest.raises(RequestError, match=r"shows the answers of rows whose labels budget\.labelled hides"):
         work_of(home, tmp_path / "b", *taught)

@@ -2,8 +2,8 @@
 
     align      the projector alone learns to show the language model what the tower sees
     describe   where wanted, all that is tuned learns from the same rows: every token of a description says where to look
+    drill      where wanted, all that is tuned learns to answer, from rows of some question types above all
     tune       projector and language model learn to answer, and the vision tower where `tune_vision` says so
-    drill      where wanted, the same with rows of some answer types more often
 
 It learns from the rows' answers, whoever wrote them (programs, people, a model behind an endpoint: sequence-level
 distillation), and, where a teacher that sees is named, from the likeliest tokens that the teacher thinks of at each
@@ -70,8 +70,8 @@ class VLM(Student):
     repeat_answers: dict[str, Annotated[int, Ge(0)]] | None = None
     """The same by answer type (`choice`, `yes_no`, ...); where both are said, their product."""
     drill: dict[str, Annotated[int, Ge(0)]] | None = None
-    """How often rows of an answer type come in a phase of its own after tuning; None has no such phase. For what
-    is still at chance when the rest is known."""
+    """How often rows of a question type come in a phase of its own before tuning, once where it isn't said; None has no such
+    phase. For a skill that the others hide: whether a thing is there is learnt in minutes alone, and late among all."""
     vision_layers: tuple[Annotated[int, Ge(-64)], ...] = (-2,)
     """Layers of the tower that are seen, from its end."""
     class_token: bool = False
@@ -128,8 +128,8 @@ class VLM(Student):
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """Alignment and description, where they are wanted, tuning, and a drill after it."""
-        wanted = {"align": self.align, "describe": self.describe, "tune": True, "drill": self.drill is not None}
+        """Alignment, description and a drill, where they are wanted, and tuning."""
+        wanted = {"align": self.align, "describe": self.describe, "drill": self.drill is not None, "tune": True}
         return tuple(phase for phase, is_wanted in wanted.items() if is_wanted)
 
     def check(self, work: Work) -> list[str]:
@@ -140,8 +140,8 @@ class VLM(Student):
         _, dev, test = held_out(work.dataset, work.recipe)
         asked = {"development rows": dev, "test rows": test} if self.judged_by == "closed" else {}
         found = unfit(work.dataset, work.recipe.evaluate.test_split, asked)
-        found += unknown(work.dataset, "question_type", repeat=self.repeat)
-        found += unknown(work.dataset, "answer_type", repeat_answers=self.repeat_answers, drill=self.drill)
+        found += unknown(work.dataset, "question_type", repeat=self.repeat, drill=self.drill)
+        found += unknown(work.dataset, "answer_type", repeat_answers=self.repeat_answers)
         if self.teacher is not None and self.teacher_on == "rows" and work.recipe.budget.labelled is not None:
             found.append('teacher_on = "rows" shows the answers of rows whose labels budget.labelled hides; set "own"')
         if work.recipe.views.count != 1:
@@ -209,8 +209,9 @@ class VLM(Student):
             return 0 < shown <= self.max_pictures and (not self.align_on or row["question_type"] in self.align_on)
         if shown > self.max_pictures:
             return 0
-        by_answer = (self.drill if phase == "drill" else self.repeat_answers) or {}
-        return self.repeat.get(row["question_type"], 1) * by_answer.get(row.get("answer_type"), 1)
+        if phase == "drill":
+            return self.drill.get(row["question_type"], 1)
+        return self.repeat.get(row["question_type"], 1) * (self.repeat_answers or {}).get(row.get("answer_type"), 1)
 
     def exchangeable(self, row: dict[str, Any]) -> Hashable:
         """Rows whose answers are of one form: another's answer is then wrong, but not out of place."""
