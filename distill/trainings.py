@@ -181,6 +181,10 @@ def _fit(
         if (precision := work.precision(phase)) != settings.precision:
             watcher.note(f"{settings.precision} is slow on this CPU: {shown} learns in float32, which is faster here")
             settings = settings.model_copy(update={"precision": precision})
+        if settings.warmup >= settings.steps:
+            watcher.note(
+                f"{shown}: warmup = {settings.warmup} of {settings.steps} steps; its rate never gets to its peak"
+            )
         trained = train(lesson, settings, place, name=shown, device=work.device, watcher=watcher)
         model = merged(model)
         facts[phase] = asdict(trained)

@@ -322,6 +322,12 @@ def test_a_cache_of_another_teacher_is_refused(tmp_path):
     distill(recipe, tmp_path / "out", sets=["student.weights=b", f"cache.folder={tmp_path / 'other'}"])
 
 
+def test_a_warm_up_that_never_ends_is_told(tmp_path):
+    told = Told()
+    distill(toy_student_recipe(tmp_path), tmp_path / "out", sets=["train.warmup=100"], watcher=told)
+    assert told.notes == ["both 0: warmup = 100 of 20 steps; its rate never gets to its peak"]
+
+
 def test_a_student_larger_than_its_teacher_is_a_warning(tmp_path):
     told = Told()
     distill(toy_student_recipe(tmp_path), tmp_path / "out", sets=["student.width=100"], watcher=told)
