@@ -281,7 +281,7 @@ def test_the_student_of_an_earlier_call_stays_until_the_next_one_is_whole(tmp_pa
         raise RuntimeError("the disk is gone")
 
     with monkeypatch.context() as broken:
-        broken.setattr("distill.publishing.evaluate.score", fail)
+        broken.setattr("distill.publishing.exports.write", fail)
         with pytest.raises(RuntimeError, match="the disk is gone"):
             distill(recipe, made.out, sets=["train.lr=0.02", "export.formats=['onnx-fp32']"])
     same = model_state(made.out / "student")
