@@ -148,6 +148,11 @@ def group_of(row: Mapping[str, Any]) -> str:
     return str(row.get("group") or row["id"].rpartition("@")[2].partition("/")[0])
 
 
+def contents(dataset: Dataset, positions: Sequence[int] | NDArray[np.int64]) -> list[tuple[str, str]]:
+    """Ids and digests of rows, as JSON: what has to be in the key of anything that is kept of them."""
+    return [(dataset.ids[p], dataset.digests[p].hex()) for p in positions]
+
+
 def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = None) -> Dataset:
     """Opens the rows of a recipe, copying or drawing them first where that isn't done yet.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from distill import batches
-from distill.dataset import write_json
+from distill.dataset import contents, write_json
 from distill.editing import curves, judging
 from limbeck.models import fingerprint
 
@@ -59,7 +59,7 @@ def _measured(student: EditingStudent, folder: Path, work: Work, dev: Any, test:
     known = hashlib.blake2b(digest_size=8)
     for file in sorted(folder.rglob("*.safetensors")):
         known.update(file.read_bytes())
-    rows = [[[work.dataset.ids[p], work.dataset.digests[p].hex()] for p in split] for split in (dev, test)]
+    rows = [contents(work.dataset, split) for split in (dev, test)]
     asked = [vars(model.asked) for model in models.values()]
     known.update(orjson.dumps([student.curve_scales, student.curve_steps, asked, rows, _judge(work)]))
     path = folder.parent / "curves" / f"{known.hexdigest()}.json"

@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 from annotated_types import Ge, Gt, Le
 
+from distill.dataset import contents
 from distill.editing import conditioning, judging
 from distill.editing.editing_student import EditingStudent, alphas_of
 from distill.editing.pruning import Cut, problems
@@ -302,8 +303,8 @@ class FastEditor(EditingStudent):
         from distill.editing import curves
 
         asked, dataset = self.teacher_asked(work), work.dataset
-        contents = [[row["id"], dataset.digests[dataset.at(row["id"])].hex()] for row in rows]
-        facts = [contents, vars(asked), work.cache.fingerprint]
+        seen = contents(dataset, [dataset.at(row["id"]) for row in rows])
+        facts = [seen, vars(asked), work.cache.fingerprint]
         key = hashlib.blake2b(orjson.dumps(facts), digest_size=8).hexdigest()
         path = work.cache.folder / f"edits-{key}.npz"
         with one_at_a_time(work.cache.folder, "edits"):
