@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.dataset import group_of
 from distill.student import Answers, Scores
 from distill.vlm.asking import HIDDEN, is_closed, wanted
 from limbeck.questions.claims import ANYTHING, SKY, STRANGER, extract, verdict
@@ -88,7 +87,7 @@ def scored(answers: Answers, rows: Sequence[Row], teacher: Answers | None = None
             for n in (*closed[:_EXAMPLES], *describing[:_EXAMPLES])
         ],
     }
-    return Scores(values, items, np.array([group_of(row) for row in rows]), more)
+    return Scores(values, items, more=more)
 
 
 def _of_rows(count: int, at: Sequence[int], values: Sequence[Any]) -> NDArray[np.float64]:
