@@ -116,21 +116,20 @@ class Teacher(ABC):
         return {}
 
 
-def model_name(spec: ModelSpec, folder: Path | None, weights: str, *, owner: bool = False) -> str:
+def model_name(spec: ModelSpec, folder: Path | None, weights: str) -> str:
     """What a model's answers are kept under.
 
-    A miniature is known by its id, a model of the Hub by the last part of it. Folders often end alike
-    (`builds/NAME/student`) and may be moved: they are known by their last two parts and by what they hold.
+    A miniature and a model of the Hub are known by their ids. Folders often end alike (`builds/NAME/student`) and may be
+    moved: they are known by their last two parts and by what they hold.
 
     Args:
         spec: the model.
         folder: what relative model folders are relative to.
         weights: hash of its weights, see `fingerprint`.
-        owner: whether the first part of a Hub id is in the name.
 
     >>> from limbeck.models.spec import ModelSpec
     >>> model_name(ModelSpec(id="mini:clip"), None, "1f2e"), model_name(ModelSpec(id="openai/clip"), None, "1f2e")
-    ('mini-clip', 'clip')
+    ('mini-clip', 'openai-clip')
     """
     from limbeck import models
 
@@ -139,7 +138,7 @@ def model_name(spec: ModelSpec, folder: Path | None, weights: str, *, owner: boo
         return parts[-1]
     place = Path(models.located(spec, folder))
     if not place.is_dir():
-        return "-".join(parts[-2:] if owner else parts[-1:])
+        return "-".join(parts)
     return "-".join([*place.resolve().parts[1:][-2:], weights[:8]])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +11,7 @@ from pydantic import ValidationInfo, field_validator
 
 from limbeck.answers import read_object
 from limbeck.errors import BadAnswer, SettingError
+from limbeck.pictures import image_block
 from limbeck.prompts import messages, names, template_in
 from limbeck.records import column, columns
 from limbeck.stage import Decision, Drop, Failed, Filter, ModelRole, Reasons, Row, Run, settings
@@ -87,7 +87,7 @@ class Judge(Filter):
             self.prompt, conversation="\n".join(f"{m['role']}: {text_of(m)}" for m in row["messages"])
         )
         conversation[-1]["content"] = [
-            *({"type": "image_url", "image_url": {"url": _url(image)}} for image in row["images"] or ()),
+            *map(image_block, row["images"] or ()),
             {"type": "text", "text": conversation[-1]["content"]},
         ]
         why = ""
@@ -123,8 +123,3 @@ def _ratings(text: str) -> Row:
         ratings[axis] = int(value)
     reason = found.get("reason")
     return ratings | {"judge_reason": reason if isinstance(reason, str) else ""}
-
-
-def _url(image: bytes) -> str:
-    kind = "png" if image.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

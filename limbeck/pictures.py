@@ -5,11 +5,12 @@ Pictures travel encoded between stages; a stage that needs pixels calls `decode`
 
 from __future__ import annotations
 
+import base64
 import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -22,6 +23,8 @@ MAX_PIXELS = 64_000_000
 FAULTS = ("missing", "unreadable", "truncated", "enormous", "animated", "not_rgb")
 """What can be wrong with one picture."""
 
+_BEGINNINGS = {b"\x89PNG": "png", b"GIF8": "gif", b"RIFF": "webp"}
+"""First bytes of the formats that servers read beside JPEG."""
 _ADDRESS = re.compile(r" ?<[\w.]+ object at 0x[0-9a-f]+>")
 _PLAIN_MODES = ("RGB", "RGBA", "RGBX", "RGBa", "L", "LA", "La", "P", "PA", "1")
 
@@ -99,3 +102,14 @@ def png(image: np.ndarray) -> bytes:
     out = BytesIO()
     Image.fromarray(image).save(out, "PNG")
     return out.getvalue()
+
+
+def image_block(data: bytes) -> dict[str, Any]:
+    """An encoded picture as an `image_url` block of a chat message, a data URL of its own format.
+
+    >>> image_block(b"GIF89a")["image_url"]["url"]
+    'data:image/gif;base64,R0lGODlh'
+    """
+    kind = next((kind for start, kind in _BEGINNINGS.items() if data.startswith(start)), "jpeg")
+    url = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}

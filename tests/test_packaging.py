@@ -51,13 +51,14 @@ def test_importing_limbeck_loads_no_heavy_library():
 
 
 def test_miniatures_stay_small():
-    """Oracle: the limit of 24 MB for the four that the main job needs, and 14 MB for the editor that is distilled from them."""
+    """Oracle: limits of 24 MB for the four that the main job needs, 14 MB for the editor and 5 for the VLM distilled from them."""
     folder = ROOT / "limbeck" / "miniatures"
     files = [path for path in folder.rglob("*") if path.is_file()]
-    editor = sum(path.stat().st_size for path in files if (folder / "editor") in path.parents)
-    others = sum(path.stat().st_size for path in files) - editor
+    editor, vlm = (sum(p.stat().st_size for p in files if folder / name in p.parents) for name in ("editor", "vlm"))
+    others = sum(path.stat().st_size for path in files) - editor - vlm
     assert 1e6 < others < 24e6, f"{others / 1e6:.1f} MB"
     assert 1e6 < editor < 14e6, f"{editor / 1e6:.1f} MB"
+    assert 1e6 < vlm < 5e6, f"{vlm / 1e6:.1f} MB"
     assert not [p for p in folder.rglob("*") if p.suffix in (".bin", ".pt", ".ckpt", ".py")], (
         "safetensors only, no code"
     )

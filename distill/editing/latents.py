@@ -48,7 +48,7 @@ class LatentTeacher(Teacher):
         self._spec, self._folder, self._parts = spec, folder, None
         self.shape = shape = latent_shape(spec, folder, size)
         known = fingerprint(spec, folder)
-        self.name = f"{model_name(spec, folder, known['weights'], owner=True)}-latents"
+        self.name = f"{model_name(spec, folder, known['weights'])}-latents"
         self.fingerprint = known | {"preprocessing": f"{known['preprocessing']} {shape.size} px"}
         one = (shape.channels, shape.side, shape.side)
         self.columns = tuple(array(name, one) for name in (SOURCE, EDITED_MEAN, EDITED_LOGVAR))

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MINIATURES = Path(__file__).parent.parent / "miniatures"
-MINI_ROLES: dict[str, Role] = {"llm": "chat", "diffusion": "image", "clip": "score", "editor": "edit"}
+MINI_ROLES: dict[str, Role] = {"llm": "chat", "diffusion": "image", "clip": "score", "editor": "edit", "vlm": "chat"}
+_DISTILLED = {"editor": "distill-editor-fast.toml", "vlm": "distill-vlm.toml"}  # from the others, by these recipes
 _BACKENDS = ("chat", "image", "edit", "score", "detect", "segment")
 _LIBRARIES = ("openai", "aiohttp", "transformers", "diffusers", "torch")
 
@@ -111,9 +112,9 @@ def unfit(spec: ModelSpec, role: Role, folder: Path | None = None) -> str | None
         if MINI_ROLES[name] != role:
             return f"{spec.id!r} plays the role {MINI_ROLES[name]}; the stage needs {role}"
         if not (MINIATURES / name).is_dir():
-            return (
-                f"{spec.id!r} isn't trained yet: there is no {MINIATURES / name}; run: limbeck train-miniatures {name}"
-            )
+            recipe = _DISTILLED.get(name)
+            made = f"train-miniatures {name}" if recipe is None else f"distill recipes/{recipe}"
+            return f"{spec.id!r} isn't trained yet: there is no {MINIATURES / name}; run: limbeck {made}"
         return None
     path = Path(located(spec, folder))
     if path.is_dir() or path.is_file():

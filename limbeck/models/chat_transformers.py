@@ -82,7 +82,7 @@ class TransformersChat:
             revision: branch, tag or commit of a Hub id.
             dtype: a torch dtype's name; `auto` is float64 for a miniature on the CPU, else what the weights have.
             device: a torch device; `auto` is the first GPU, else the CPU.
-            sees: loads an image-text-to-text model and its processor.
+            sees: loads an image-text-to-text model and its processor; a miniature's `world.json` says it too.
             max_batch: most rows generated together, by default 128 of a miniature, else 32; halved by itself when
                 memory runs out.
 
@@ -91,9 +91,9 @@ class TransformersChat:
             UnsafeWeights: there are only pickled weights.
         """
         require_safetensors(folder_or_id, revision)
-        self.name, self.sees = str(folder_or_id), sees
-        world = Path(folder_or_id) / "world.json"
+        self.name, world = str(folder_or_id), Path(folder_or_id) / "world.json"
         self.world: dict[str, Any] = json.loads(world.read_text(encoding="utf-8")) if world.is_file() else {}
+        self.sees = sees = sees or self.world.get("sees", False)
         self.prompt_style = self.world.get("prompt_style", "short") if self.world else "full"
         self.max_batch = max_batch or (128 if self.world else 32)
         if device == "auto":

@@ -10,7 +10,6 @@ Differs: their conversations saw captions only, and their answers were cut at a 
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from limbeck.answers import fold, is_refusal, junk, read_object, script
 from limbeck.declined import declines
 from limbeck.errors import SettingError
+from limbeck.pictures import image_block
 from limbeck.prompts import messages, names, template_in
 from limbeck.questions.context import SCHEMAS, SHORT_VISUAL, Task, long_boxes, short_boxes
 from limbeck.questions.rows import check_shares
@@ -242,12 +242,7 @@ class VisualWriter(Generator):
             domain=self.domain,
         )
         if self.sees:
-            kind = "png" if context.image.startswith(b"\x89PNG") else "jpeg"
-            url = f"data:image/{kind};base64,{base64.b64encode(context.image).decode()}"
-            said[-1]["content"] = [
-                {"type": "image_url", "image_url": {"url": url}},
-                {"type": "text", "text": said[-1]["content"]},
-            ]
+            said[-1]["content"] = [image_block(context.image), {"type": "text", "text": said[-1]["content"]}]
         return said
 
     @cached_property
