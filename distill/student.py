@@ -287,11 +287,10 @@ class Student(ABC):
     def answer(self, predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
         """What the model says about held-out rows: the costly half of an evaluation."""
 
-    def glance(
-        self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
-    ) -> dict[str, float]:
+    def glance(self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work) -> dict[str, float]:
         """Figures of the development rows during a training; by default the whole evaluation."""
-        return self.score(self.answer(self.predictor(model, work), rows, work), rows, work, teacher).values
+        answers = self.answer(self.predictor(model, work), rows, work)
+        return self.score(answers, rows, work, self.teacher_answers(rows, work)).values
 
     def glanced_by(self, phase: str) -> Metric:
         """The one of `glance`'s figures by which the best weights of a phase are chosen."""

@@ -99,9 +99,8 @@ def _beginnings(work: Work) -> dict[str, str]:
 
 def judging_key(work: Work) -> str:
     """Changes with the rows that a training is scored on, and with the judge; the weights depend on neither."""
-    judge, rows = work.recipe.evaluate.judge, batches.held_out(work.dataset, work.recipe)[2]
-    spec = work.recipe.models[judge].model_dump(mode="json") if judge in work.recipe.models else None
-    return _digest([judge, spec, [work.dataset.ids[p] for p in rows]])
+    rows = batches.held_out(work.dataset, work.recipe)[2]
+    return _digest([*work.judged_by, [work.dataset.ids[p] for p in rows]])
 
 
 def _digest(facts: Any) -> str:
@@ -158,7 +157,6 @@ def _fit(
     torch.manual_seed(work.seed)
     model = student.build(work)
     dev = work.dataset.rows(found.dev)
-    teacher = student.teacher_answers(dev, work)
     for phase in student.phases:
         settings = work.recipe.train.phase(phase)
         if arm.longer:
@@ -171,7 +169,7 @@ def _fit(
             lambda m, batch, phase=phase: student.losses(m, batch, phase, work),
             student.counts,
             work.terms,
-            lambda m: student.glance(m, dev, work, teacher),
+            lambda m: student.glance(m, dev, work),
             student.glanced_by(phase),
             work.seed,
             paced(model, student.paces(phase)),

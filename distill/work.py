@@ -47,6 +47,15 @@ class Work:
         """The model that a setting of the student names."""
         return self.recipe.models[getattr(self.student, setting)]
 
+    @property
+    def judged_by(self) -> tuple[str, str | None]:
+        """Name of the judge, and, of a model, what changes whenever it could answer otherwise."""
+        from limbeck import models
+
+        name = self.recipe.evaluate.judge
+        spec = self.recipe.models.get(name)
+        return name, None if spec is None else models.fingerprint(spec, self.recipe.folder)
+
     def judge(self) -> Any:
         """The judge, loaded once: None for `truth`, `limbeck.models.reader.Reader`, or a model of `judge_role`."""
         name = self.recipe.evaluate.judge

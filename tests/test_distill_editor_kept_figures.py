@@ -13,6 +13,7 @@ import pytest
 
 from distill.editing import curve_sections, judging
 from distill.students.fast_editor import FastEditor
+from distill.work import Work
 from limbeck.models.edit_diffusers import Asked
 from limbeck.models.spec import ModelSpec
 from limbeck.pictures import png
@@ -129,7 +130,7 @@ def test_curves_are_of_the_rows_and_the_judge_that_the_card_names(tmp_path, monk
             models={"own": ModelSpec(id=str(tmp_path / "judge"))},
             folder=tmp_path,
         )
-        work = SimpleNamespace(recipe=recipe, dataset=dataset, judge=lambda: judge)
+        work = Work(recipe, dataset, memo={("judge", judge): judge})
         before = len(measured)
         (found,) = curve_sections._measured(student, tmp_path / "student", work, dev, test).values()
         (scale,), (steps,) = found["scales"], found["steps"]

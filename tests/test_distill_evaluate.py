@@ -16,6 +16,7 @@ from distill.evaluating import evaluate_student
 from distill.opening import opened
 from distill.recipe import load
 from distill.student import Predictor
+from distill.work import Work
 from limbeck.errors import BuildNotFound, RequestError
 from limbeck.launch import main
 
@@ -44,6 +45,18 @@ def test_answers_that_are_no_numbers_are_refused(tmp_path):
     with pytest.raises(NotFinite, match="1 of 3 numbers of its 'y'") as error:
         score(predictor, work.dataset.rows([0, 1, 2]), work)
     assert error.value.where == "onnx-fp16"
+
+
+def test_a_judge_is_known_by_its_weights(tmp_path):
+    """Oracle: other weights in the same folder are another judge; scores and curves of the first aren't read back."""
+
+    def judged_by(seed):
+        tiny_clip(tmp_path / "judge", seed=seed)
+        sets = [f"models.judge={tmp_path / 'judge'}", "evaluate.judge=judge"]
+        return Work(load("recipes/distill-encoder.toml", sets=sets), None).judged_by
+
+    assert judged_by(0) == judged_by(0) != judged_by(1)
+    assert Work(load("recipes/distill-encoder.toml"), None).judged_by == ("truth", None)
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "dinov2"])

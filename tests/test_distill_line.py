@@ -178,6 +178,14 @@ def test_what_the_teachers_compute_buys_by_hand(monkeypatch):
     assert extra_steps(work.with_(cache=None), "b") == 0
 
 
+def test_seeds_of_one_arm_say_nothing_of_a_teacher(tmp_path):
+    """Oracle: a card with an interval over its seeds, and no comparison of one thing."""
+    recipe = toy_student_recipe(tmp_path, arms='seeds = 2\narm = "labels"\nnames = ["labels"]')
+    card = (distill(recipe, tmp_path / "out", arms=True).out / "student" / "README.md").read_text()
+    assert "student, 2 seeds" in card
+    assert "teacher added" not in card
+
+
 def test_paired_trainings_start_alike(tmp_path):
     """Oracle: with a learning rate of next to nothing the first weights come back: the same in each arm of a seed."""
     recipe = toy_student_recipe(

@@ -11,7 +11,6 @@ import orjson
 from distill import batches
 from distill.dataset import contents, write_json
 from distill.editing import curves, judging
-from limbeck.models import fingerprint
 
 if TYPE_CHECKING:
     from distill.editing.editing_student import EditingStudent
@@ -61,7 +60,7 @@ def _measured(student: EditingStudent, folder: Path, work: Work, dev: Any, test:
         known.update(file.read_bytes())
     rows = [contents(work.dataset, split) for split in (dev, test)]
     asked = [vars(model.asked) for model in models.values()]
-    known.update(orjson.dumps([student.curve_scales, student.curve_steps, asked, rows, _judge(work)]))
+    known.update(orjson.dumps([student.curve_scales, student.curve_steps, asked, rows, work.judged_by]))
     path = folder.parent / "curves" / f"{known.hexdigest()}.json"
     if not path.is_file():
         found, size, judge = {}, student.side(work), work.judge()
@@ -74,13 +73,6 @@ def _measured(student: EditingStudent, folder: Path, work: Work, dev: Any, test:
             }
         write_json(path, found)
     return orjson.loads(path.read_bytes())
-
-
-def _judge(work: Work) -> list[str]:
-    """Name of the judge, and what changes whenever it could answer otherwise."""
-    name = work.recipe.evaluate.judge
-    spec = work.recipe.models.get(name)
-    return [name] if spec is None else [name, fingerprint(spec, work.recipe.folder)]
 
 
 def _spread(work: Work, test: Any) -> list[int]:

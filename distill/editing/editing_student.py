@@ -81,9 +81,7 @@ class EditingStudent(Student):
         """The phase that a network is in."""
         return getattr(model, "phase", self.phases[-1])
 
-    def glance(
-        self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
-    ) -> dict[str, float]:
+    def glance(self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work) -> dict[str, float]:
         """The loss on development rows, always under the same noise, and the judge's figures of a few edits."""
         phase, sums = self.current_phase(model), dict.fromkeys(work.terms, 0.0)
         seen = dict.fromkeys(sums, 0.0)

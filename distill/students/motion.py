@@ -225,9 +225,7 @@ class Motion(Student):
         found[methods.WARP] = {"magnified": self._warped(rows, work)}
         return found
 
-    def glance(
-        self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
-    ) -> dict[str, float]:
+    def glance(self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work) -> dict[str, float]:
         """SSIM alone."""
         frames = self._magnified(shown.asked(self.predictor(model, work)), rows, work)
         each, moved = measures.ssim(frames, self._targets(rows, work)), self._motions(rows)

@@ -290,9 +290,7 @@ class VLM(Student):
         found["nll"], found["tokens"] = self._nll(predictor.model, rows, work)
         return found
 
-    def glance(
-        self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work, teacher: Answers | None
-    ) -> dict[str, float]:
+    def glance(self, model: nn.Module, rows: Sequence[dict[str, Any]], work: Work) -> dict[str, float]:
         """`nll` of the answers' tokens in rows that the phase takes; from tuning on, closed questions too."""
         from distill.vlm.asking import is_closed
         from distill.vlm.verdicts import read
