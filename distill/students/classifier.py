@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim, knows_texts
-from distill.exports import FORMATS
+from distill.embedding_teacher import EMBEDDING
 from distill.measures import calibration_error, log_softmax
-from distill.pixels import picture_of, pixels, processor_config
-from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
+from distill.picture_student import PictureStudent
+from distill.pixels import picture_of, pixels
+from distill.student import Answers, Batch, Item, Metric, Predictor, Scores, Term
 from distill.zero_shot import ASKED, class_names
 from limbeck import seeds
 from limbeck.records import columns
@@ -32,27 +30,26 @@ if TYPE_CHECKING:
     from torch import nn
 
     from distill.batches import Pools
-    from distill.teacher import Teacher
     from distill.work import Work
 
-_BATCH = 128
 _OF_THINGS = ("kind", "colour", "size")
 
 
 @settings
-class Classifier(Student):
+class Classifier(PictureStudent):
     """A classifier of pictures whose teacher has never seen the classes: it reads their names."""
 
     name: ClassVar = "classifier"
     version: ClassVar = 1
-    pictures: ClassVar = ("image",)
+    architecture: ClassVar = "ViTForImageClassification"
+    processor: ClassVar = "ViTImageProcessor"
+    output: ClassVar = "logits"
     metrics: ClassVar = (
         Metric("accuracy", about="the right class"),
         Metric("nll", "lower", about="negative log-likelihood of the right class"),
         Metric("ece", "lower", about="expected calibration error, 15 bins"),
         Metric("agreement", about="classes that are the teacher's, right or wrong", to_teacher=True),
     )
-    formats: ClassVar = ("safetensors", *FORMATS)
 
     teacher: Annotated[str, ModelRole("score")] = "teacher"
     """Reads the names of the classes, and sees the pictures."""
@@ -101,13 +98,7 @@ class Classifier(Student):
 
     def check(self, work: Work) -> list[str]:
         """Sizes that don't divide, scenes of several things, a single class."""
-        found = []
-        if self.hidden_size % self.heads:
-            found.append(f"hidden_size = {self.hidden_size} isn't a multiple of heads = {self.heads}")
-        if self.image_size % self.patch_size:
-            found.append(f"image_size = {self.image_size} isn't a multiple of patch_size = {self.patch_size}")
-        if not knows_texts(work.spec("teacher"), work.recipe.folder):
-            found.append(f"the teacher {work.spec('teacher').id!r} reads no texts; expected one like CLIP or SigLIP")
+        found = self.shared_problems(work)
         if not self.class_column and {*self.attributes} & {*_OF_THINGS}:
             several = sum(
                 len(Scene.from_json(work.dataset.row(p)["scene"]).things) > 1 for p in range(min(50, len(work.dataset)))
@@ -121,11 +112,6 @@ class Classifier(Student):
             found.append(f"{len(self._names(work))} class; expected 2 or more")
         return found
 
-    def taught_by(self, work: Work) -> Teacher:
-        """Embeddings of pictures; states of texts."""
-        spec, folder = work.spec("teacher"), work.recipe.folder
-        return EmbeddingTeacher(spec, folder, embedding_dim(spec, folder), self.pictures[0])
-
     def texts(self, work: Work, dealt: Sequence[Pools]) -> Iterable[str]:
         """Texts of the classes."""
         return (text for texts in self._class_texts(work) for text in texts)
@@ -137,15 +123,9 @@ class Classifier(Student):
         names = self._names(work)
         return ViTForImageClassification(
             ViTConfig(
-                hidden_size=self.hidden_size,
-                intermediate_size=self.intermediate_size,
-                num_hidden_layers=self.layers,
-                num_attention_heads=self.heads,
-                image_size=self.image_size,
-                patch_size=self.patch_size,
+                **self.shape(),
                 id2label=dict(enumerate(names)),
                 label2id={name: n for n, name in enumerate(names)},
-                attn_implementation="sdpa",
             )
         )
 
@@ -199,11 +179,7 @@ class Classifier(Student):
 
     def answer(self, predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
         """`logits` (N, C)."""
-        found = []
-        for start in range(0, len(rows), _BATCH):
-            seen = pixels([picture_of(row) for row in rows[start : start + _BATCH]], self.image_size)
-            found.append(predictor.ask({"pixel_values": seen.numpy()})["logits"])
-        return {"logits": np.concatenate(found)}
+        return {"logits": self.outputs(predictor, rows)}
 
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
         """Similarities with the texts of the classes."""
@@ -224,33 +200,6 @@ class Classifier(Student):
         values = {name: float(each.mean()) for name, each in items.items()}
         values["ece"] = calibration_error(np.exp(log_p.max(1)), items["accuracy"])
         return Scores(values, items)
-
-    def save(self, model: nn.Module, folder: Path, work: Work) -> None:
-        """Weights, config with the names of the classes, preprocessing."""
-        model.save_pretrained(folder, safe_serialization=True)
-        config = processor_config("ViTImageProcessor", self.image_size)
-        (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-    def load(self, folder: Path, work: Work) -> nn.Module:
-        """By `ViTForImageClassification.from_pretrained`."""
-        from transformers import ViTForImageClassification
-
-        return ViTForImageClassification.from_pretrained(folder, use_safetensors=True).eval()
-
-    def exported(self, model: nn.Module, work: Work) -> Exported:
-        """Pixels to logits."""
-        import torch
-
-        class Classify(torch.nn.Module):
-            def __init__(self, inner: nn.Module) -> None:
-                super().__init__()
-                self.inner = inner
-
-            def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-                return self.inner(pixel_values=pixel_values).logits
-
-        side = self.image_size
-        return Exported(Classify(model), {"pixel_values": torch.randn(2, 3, side, side)}, ("logits",))
 
     def usage(self, work: Work) -> str:
         """By transformers' pipeline."""

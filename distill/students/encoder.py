@@ -7,9 +7,7 @@ to find it among the others (contrast term).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -18,11 +16,11 @@ from numpy.typing import NDArray
 
 from distill import zero_shot
 from distill.batches import held_out, pools
-from distill.embedding_teacher import EMBEDDING, EmbeddingTeacher, embedding_dim, knows_texts
-from distill.exports import FORMATS
+from distill.embedding_teacher import EMBEDDING
 from distill.measures import calibration_error, retrieved
-from distill.pixels import picture_of, pixels, processor_config
-from distill.student import Answers, Batch, Exported, Item, Metric, Predictor, Scores, Student, Term
+from distill.picture_student import PictureStudent
+from distill.pixels import picture_of, pixels
+from distill.student import Answers, Batch, Item, Metric, Predictor, Scores, Term
 from limbeck.errors import RequestError
 from limbeck.records import columns
 from limbeck.scores import unit_rows
@@ -34,19 +32,18 @@ if TYPE_CHECKING:
     from torch import nn
 
     from distill.batches import Pools
-    from distill.teacher import Teacher
     from distill.work import Work
-
-_BATCH = 128
 
 
 @settings
-class Encoder(Student):
+class Encoder(PictureStudent):
     """An image encoder of a fraction of its teacher's size: a CLIP vision tower with projection."""
 
     name: ClassVar = "encoder"
     version: ClassVar = 1
-    pictures: ClassVar = ("image",)
+    architecture: ClassVar = "CLIPVisionModelWithProjection"
+    processor: ClassVar = "CLIPImageProcessor"
+    output: ClassVar = "image_embeds"
     metrics: ClassVar = (
         Metric("zero_shot", about="the right one of texts that differ in one attribute, or of all classes"),
         Metric("image_to_text", about="a picture's own caption is the nearest of all held-out captions"),
@@ -56,7 +53,6 @@ class Encoder(Student):
         Metric("agreement", about="zero-shot answers that are the teacher's, right or wrong", to_teacher=True),
         Metric("cosine", about="mean cosine with the teacher's embedding", to_teacher=True),
     )
-    formats: ClassVar = ("safetensors", *FORMATS)
 
     teacher: Annotated[str, ModelRole("score")] = "teacher"
     """Whose space it learns."""
@@ -100,21 +96,9 @@ class Encoder(Student):
 
     def check(self, work: Work) -> list[str]:
         """Sizes that don't divide, rows without a class, a teacher without texts."""
-        found = []
         if self.questions == "classes":
             self._classes(work)
-        if self.hidden_size % self.heads:
-            found.append(f"hidden_size = {self.hidden_size} isn't a multiple of heads = {self.heads}")
-        if self.image_size % self.patch_size:
-            found.append(f"image_size = {self.image_size} isn't a multiple of patch_size = {self.patch_size}")
-        if not knows_texts(work.spec("teacher"), work.recipe.folder):
-            found.append(f"the teacher {work.spec('teacher').id!r} reads no texts; expected one like CLIP or SigLIP")
-        return found
-
-    def taught_by(self, work: Work) -> Teacher:
-        """Embeddings of pictures; states of texts."""
-        spec, folder = work.spec("teacher"), work.recipe.folder
-        return EmbeddingTeacher(spec, folder, embedding_dim(spec, folder), self.pictures[0])
+        return self.shared_problems(work)
 
     def texts(self, work: Work, dealt: Sequence[Pools]) -> Iterable[str]:
         """Captions of labelled and held-out rows, and candidates of the questions."""
@@ -130,17 +114,7 @@ class Encoder(Student):
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
         return CLIPVisionModelWithProjection(
-            CLIPVisionConfig(
-                hidden_size=self.hidden_size,
-                intermediate_size=self.intermediate_size,
-                num_hidden_layers=self.layers,
-                num_attention_heads=self.heads,
-                image_size=self.image_size,
-                patch_size=self.patch_size,
-                projection_dim=work.cache.facts["dim"],
-                hidden_act="gelu",
-                attn_implementation="sdpa",
-            )
+            CLIPVisionConfig(**self.shape(), projection_dim=work.cache.facts["dim"], hidden_act="gelu")
         )
 
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
@@ -188,12 +162,7 @@ class Encoder(Student):
 
     def answer(self, predictor: Predictor, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
         """`embedding` (N, D), rows of unit length."""
-        found = []
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
-            seen = pixels([picture_of(row) for row in batch], self.image_size)
-            found.append(predictor.ask({"pixel_values": seen.numpy()})["image_embeds"])
-        return {"embedding": unit_rows(np.concatenate(found))}
+        return {"embedding": unit_rows(self.outputs(predictor, rows))}
 
     def teacher_answers(self, rows: Sequence[dict[str, Any]], work: Work) -> Answers:
         """The cached embeddings of the whole pictures."""
@@ -224,33 +193,6 @@ class Encoder(Student):
         for about in dict.fromkeys(q.about for q in questions):
             values[f"zero_shot_{about}"] = float(said.right[[q.about == about for q in questions]].mean())
         return Scores(values, items)
-
-    def save(self, model: nn.Module, folder: Path, work: Work) -> None:
-        """Weights, config and preprocessing, as transformers has them."""
-        model.save_pretrained(folder, safe_serialization=True)
-        config = processor_config("CLIPImageProcessor", self.image_size)
-        (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-    def load(self, folder: Path, work: Work) -> nn.Module:
-        """By `CLIPVisionModelWithProjection.from_pretrained`."""
-        from transformers import CLIPVisionModelWithProjection
-
-        return CLIPVisionModelWithProjection.from_pretrained(folder, use_safetensors=True).eval()
-
-    def exported(self, model: nn.Module, work: Work) -> Exported:
-        """Pixels to embeddings."""
-        import torch
-
-        class Embed(torch.nn.Module):
-            def __init__(self, inner: nn.Module) -> None:
-                super().__init__()
-                self.inner = inner
-
-            def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-                return self.inner(pixel_values=pixel_values).image_embeds
-
-        side = self.image_size
-        return Exported(Embed(model), {"pixel_values": torch.randn(2, 3, side, side)}, ("image_embeds",))
 
     def usage(self, work: Work) -> str:
         """Loading and embedding."""
