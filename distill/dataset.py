@@ -13,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,46 +23,19 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from distill.lineage import Lineage
 from distill.processes import one_at_a_time
-from limbeck import sources
-from limbeck.errors import BuildNotFound, RequestError, SourceError, did_you_mean
-from limbeck.paths import beside
-from limbeck.records import COLUMNS, is_image
-from limbeck.sources import pair_datasets
-from limbeck.stage import Drop
-from limbeck.store import disk_errors, read_manifest, write_file
+from distill.row_readers import Built, Several, Sourced, reader_of
+from limbeck.errors import RequestError, SourceError, did_you_mean
+from limbeck.records import COLUMNS
+from limbeck.store import disk_errors, write_file
 
 if TYPE_CHECKING:
     from distill.progress import Watcher
     from distill.recipe import DistillRecipe
-    from limbeck.built import Build
-    from limbeck.recipe import SourceTable
 
 _BATCH_ROWS = 500
 _OWN = (pa.field("id", pa.string()), pa.field("split", pa.string()), pa.field("_digest", pa.binary(8)))
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """Where rows come from.
-
-    Attributes:
-        name: of the dataset (its id on the Hub, where it comes from there), or a word for the source.
-        record: what its rows are, or empty.
-        license: it is given out under.
-        models: every model that made, scored or filtered its rows: id to the stages that used it.
-        filters: of those, the ids of models that filtered.
-        digest: of the dataset's recipe, or empty.
-        hub: whether `name` is an id on the Hub.
-    """
-
-    name: str
-    record: str = ""
-    license: str = ""
-    models: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    filters: tuple[str, ...] = ()
-    digest: str = ""
-    hub: bool = False
 
 
 class Dataset:
@@ -166,7 +138,7 @@ def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = Non
         SourceError: the source can't be read.
         BuildNotFound: the build isn't there or isn't finished.
     """
-    reader = _reader(recipe)
+    reader = reader_of(recipe)
     wanted = recipe.student.reads
     for part, want in ((part, want) for part in getattr(reader, "parts", (reader,)) for want in wanted):
         if want.name not in part.have:
@@ -187,16 +159,7 @@ def open_dataset(recipe: DistillRecipe, out: Path, watcher: Watcher | None = Non
     return Dataset(path, reader.lineage, reader.place or out)
 
 
-def _reader(recipe: DistillRecipe) -> _Built | _Several | _Sourced:
-    source = recipe.source
-    if source.build is None or source.stage:
-        return _Sourced(recipe)
-    if source.also:
-        return _Several(recipe)
-    return _Built(beside(recipe.folder, source.build), source.limit)
-
-
-def _write(path: Path, reader: _Built | _Several | _Sourced, fields: list[pa.Field], watcher: Watcher | None) -> None:
+def _write(path: Path, reader: Built | Several | Sourced, fields: list[pa.Field], watcher: Watcher | None) -> None:
     """Copies rows into an Arrow file, aside and then renamed."""
     names = [f.name for f in fields if f.name not in ("id", "split")]
     schema = pa.schema([*_OWN, *(pa.field(n, next(f.type for f in fields if f.name == n)) for n in names)])
@@ -249,227 +212,6 @@ def _row_digest(row: dict[str, Any]) -> bytes:
         row, option=orjson.OPT_SORT_KEYS, default=lambda v: hashlib.blake2b(v, digest_size=16).hexdigest()
     )
     return hashlib.blake2b(plain, digest_size=8).digest()
-
-
-class _Built:
-    """Rows of a finished build, as published."""
-
-    def __init__(self, place: Path, limit: int | None) -> None:
-        from limbeck.built import open_build
-        from limbeck.published_rows import Published
-
-        self.place = place
-        build = open_build(self.place)
-        self._published = Published(self.place)
-        self.have = tuple(self._published.schema.names)
-        self.sizes = {split: self._published.count(split) for split in self._published.splits}
-        self.count = sum(self.sizes.values())
-        self._limit = limit
-        self.lineage = _of_build(build)
-        self.named = f"the build {self.lineage.name!r}"
-        # what a build published is named by its files: a refilter writes them anew
-        self.key = [
-            [f.name, f.stat().st_size, f.stat().st_mtime_ns] for s in self._published.splits.values() for f in s
-        ]
-        self.key = [*self.key, self._limit]
-
-    def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Rows with their published split."""
-        for split, most in _limited(self.sizes, self._limit).items():
-            for row in itertools.islice(self.of_split(split, names), most):
-                yield row | {"split": split}
-
-    def of_split(self, split: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Rows of a split; a column that isn't there is None."""
-        return self._published.rows(split, ["id", *names]) if split in self.sizes else iter(())
-
-
-def _limited(sizes: Mapping[str, int], limit: int | None) -> dict[str, int]:
-    """Rows to take of each split: all of them, or shares of a limit by the splits' sizes, one at least.
-
-    >>> _limited({"train": 900, "validation": 50, "test": 50}, 100), _limited({"train": 900, "test": 2}, 100)
-    ({'train': 90, 'validation': 5, 'test': 5}, {'train': 100, 'test': 1})
-    """
-    total = sum(sizes.values())
-    if limit is None or limit >= total:
-        return dict(sizes)
-    ends = [round(limit * upto / total) for upto in itertools.accumulate(sizes.values())]
-    return {name: max(1, end - start) for name, start, end in zip(sizes, [0, *ends], ends, strict=False)}
-
-
-class _Several:
-    """Rows of several builds; in each split they alternate, so that the first thousand hold some of each."""
-
-    def __init__(self, recipe: DistillRecipe) -> None:
-        places = (recipe.source.build, *recipe.source.also)
-        self.parts = tuple(_Built(beside(recipe.folder, place), None) for place in places)
-        self.place = None  # no build's folder is that of all
-        self.have = tuple(dict.fromkeys(name for part in self.parts for name in part.have))
-        self.count = sum(part.count for part in self.parts)
-        self._limit = recipe.source.limit
-        self.key = ["builds", [[part.lineage.name, part.key] for part in self.parts], self._limit]
-        each = [part.lineage for part in self.parts]
-        made: dict[str, tuple[str, ...]] = {}
-        for lineage in each:
-            for model, stages in lineage.models.items():
-                made[model] = (*made.get(model, ()), *stages)
-        self.lineage = Lineage(
-            " and ".join(lineage.name for lineage in each),
-            " and ".join(dict.fromkeys(lineage.record for lineage in each)),
-            ", ".join(dict.fromkeys(lineage.license for lineage in each)),
-            {model: tuple(dict.fromkeys(stages)) for model, stages in made.items()},
-            tuple(dict.fromkeys(name for lineage in each for name in lineage.filters)),
-            " ".join(lineage.digest for lineage in each),
-        )
-
-    def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Rows with their published split, their ids made distinct by `@` and their dataset's name in front."""
-        sizes = Counter[str]()
-        for part in self.parts:
-            sizes.update(part.sizes)
-        for split, most in _limited(sizes, self._limit).items():
-            for row in itertools.islice(self._in_turn(split, names), most):
-                yield row | {"split": split}
-
-    def _in_turn(self, split: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        called = _distinct([part.lineage.name for part in self.parts])
-        waiting = [(name, part.of_split(split, names)) for name, part in zip(called, self.parts, strict=True)]
-        while waiting:
-            for name, rows in tuple(waiting):
-                row = next(rows, None)
-                if row is None:
-                    waiting.remove((name, rows))
-                else:
-                    yield row | {"id": f"{name}@{row['id']}"}
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names, those that came before with a number.
-
-    >>> _distinct(["pairs", "scenes", "pairs"])
-    ['pairs', 'scenes', 'pairs-2']
-    """
-    seen = Counter[str]()
-    found = []
-    for name in names:
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return found
-
-
-class _Sourced:
-    """Rows of any other source, by `limbeck.sources`; scenes are drawn."""
-
-    place = None
-
-    def __init__(self, recipe: DistillRecipe) -> None:
-        self._recipe, source = recipe, recipe.source
-        try:
-            fields = sources.fields(source, recipe.folder)
-        except SourceError as error:
-            error.where = error.where or f"source.{source.kind}"
-            raise
-        have = {f.name for f in fields}
-        self._draws = "scene" in have and not any(is_image(f) for f in fields)
-        self.have = (*have, "id", *(["image"] if self._draws else []))
-        known = source.storybook.get("rows") if source.storybook is not None else source.limit
-        self.count = known if isinstance(known, int) else None
-        self.lineage = _of_source(source, recipe.folder, have)
-        self.named = self.lineage.name
-        self.lost: Counter[str] = Counter()  # by reason
-        self.key = ["source", source.model_dump(mode="json"), recipe.distill.seed, str(recipe.folder)]
-        self.key += _files(source, recipe.folder)
-
-    def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Usable rows; `split` is the source's own, else nine in ten train and the rest test, by group."""
-        from limbeck import seeds
-
-        for row in sources.rows(self._recipe.source, self._recipe.folder, self._recipe.distill.seed):
-            if isinstance(row, Drop):
-                self.lost[row.reason] += 1
-                continue
-            if self._draws and "image" in names:
-                row["image"] = _drawn(row["scene"])
-            if not row.get("split"):
-                row["split"] = "train" if seeds.unit("split", str(row.get("group") or row["id"])) < 0.9 else "test"
-            yield row
-
-
-def _files(source: SourceTable, folder: Path) -> list[list[Any]]:
-    """Names, sizes and times of the files that a source's rows come from; none of rows from the Hub."""
-    named = getattr(source, source.kind)
-    found = []
-    for path in named.values() if isinstance(named, Mapping) else (named,):
-        place = beside(folder, path) if isinstance(path, str) else None
-        if place is None or not place.exists():
-            continue
-        inside = place / "stages" if source.kind == "build" else place  # a teacher's answers lie there too
-        for file in [inside] if inside.is_file() else sorted(p for p in inside.rglob("*") if p.is_file()):
-            found.append([file.relative_to(place.parent).as_posix(), file.stat().st_size, file.stat().st_mtime_ns])
-    return found
-
-
-def _of_build(build: Build, until: str | None = None) -> Lineage:
-    """Lineage of a build's kept rows, or of those of the stage `until`; what its own source brought along included."""
-    from limbeck.stage import models_of
-
-    recipe = build.recipe
-    below = _of_source(recipe.source, recipe.folder, _source_columns(build))
-    made, filters = dict(below.models), list(below.filters)
-    for table in recipe.stages:
-        for name, _ in models_of(table.stage).values():
-            model = recipe.models[name].called
-            made[model] = (*made.get(model, ()), table.id)
-            filters += [model] if table.is_filter else []
-        if table.id == until:
-            break
-    dataset = recipe.dataset
-    return Lineage(dataset.name, dataset.record, dataset.license, made, tuple(dict.fromkeys(filters)), recipe.digest())
-
-
-def _source_columns(build: Build) -> Collection[str]:
-    """Columns of the rows that a build began with, though their source may be gone."""
-    manifest = read_manifest(build.folder(0), build.parts[0]) if build.parts else None
-    return (manifest or {}).get("columns", ())
-
-
-def _of_source(source: SourceTable, folder: Path, columns: Collection[str]) -> Lineage:
-    """Lineage of a source's rows; of a build that isn't there any more nothing is known.
-
-    Args:
-        source: any `[source]`.
-        folder: what relative paths are relative to.
-        columns: canonical ones that its rows have.
-    """
-    from limbeck.built import open_build
-
-    license = sources.stated_license(source)
-    if source.kind == "build":
-        try:
-            found = _of_build(open_build(beside(folder, source.build)), source.stage)
-        except BuildNotFound:
-            return Lineage("the build source", license=license)
-        return replace(found, license=license or found.license)
-    if source.kind not in ("dataset", "pairs"):
-        return Lineage(f"the {source.kind} source", license=license)
-    place = getattr(source, source.kind)
-    hub = not beside(folder, place).exists()
-    preset, filters = pair_datasets.filters(source, columns) if source.kind == "pairs" else ("", ())
-    return Lineage(
-        place if hub else f"the {source.kind} source",
-        license=license,
-        models=dict.fromkeys(filters, (f"filter of {preset}",)),
-        filters=filters,
-        hub=hub,
-    )
-
-
-def _drawn(scene: str) -> bytes:
-    """The picture of a scene, as PNG."""
-    from limbeck.pictures import png
-    from limbeck.storybook import Scene, render
-
-    return png(render(Scene.from_json(scene)).image)
 
 
 def write_json(path: Path, value: Any) -> None:

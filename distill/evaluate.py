@@ -22,7 +22,7 @@ from limbeck.errors import RequestError, WorkError
 from limbeck.models.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from distill.dataset import Lineage
+    from distill.lineage import Lineage
     from distill.recipe import DistillRecipe
     from distill.work import Work
 

@@ -14,10 +14,12 @@ from PIL import Image
 
 import limbeck
 from distill import batches, model_card
-from distill.dataset import _Built, _of_source, _Several, group_of, open_dataset
+from distill.dataset import group_of, open_dataset
 from distill.editing import judging
 from distill.evaluate import refuse_dependent_judge
+from distill.lineage import of_source
 from distill.recipe import load
+from distill.row_readers import Built, Several
 from distill.trainings import _beginnings
 from distill.work import Work
 from distill.zero_shot import class_names
@@ -122,7 +124,7 @@ def test_pairs_are_drawn_whole():
 
 def several(limit=None):
     """Two builds of one name that made rows of the same scenes."""
-    found = object.__new__(_Several)
+    found = object.__new__(Several)
     sizes = {"train": 8, "test": 2}
     found.parts = [
         SimpleNamespace(
@@ -198,10 +200,10 @@ def test_who_filtered_published_pairs_does_not_judge_them(pairs, filtered, tmp_p
     if read == "as pairs":
         lineage = open_dataset(recipe(f"pairs={pairs}"), tmp_path).lineage
     elif read == "as a build":
-        lineage = _Built(filtered, None).lineage
+        lineage = Built(filtered, None).lineage
     else:
         source = SourceTable(build=str(filtered), stage="image_integrity")
-        lineage = _of_source(source, tmp_path, ())
+        lineage = of_source(source, tmp_path, ())
         assert lineage.name == "checked-pairs"
     assert lineage.filters == (CLIP,)
     assert lineage.models == {CLIP: ("filter of instructpix2pix",)}
@@ -220,16 +222,16 @@ def test_who_filtered_published_pairs_does_not_judge_them(pairs, filtered, tmp_p
     ],
 )
 def test_filters_of_other_pairs(tmp_path, table, columns, filters):
-    assert _of_source(SourceTable(pairs="owner/name", **table), tmp_path, columns).filters == filters
+    assert of_source(SourceTable(pairs="owner/name", **table), tmp_path, columns).filters == filters
 
 
 def test_a_dataset_of_the_hub_is_called_by_its_id(pairs, tmp_path):
     source = SourceTable(pairs="timbrooks/instructpix2pix-clip-filtered", license="mit")
-    lineage = _of_source(source, tmp_path, ())
+    lineage = of_source(source, tmp_path, ())
     assert (lineage.name, lineage.license) == ("timbrooks/instructpix2pix-clip-filtered", "mit")
     work = Work(recipe("pairs=x"), SimpleNamespace(lineage=lineage))
     assert "datasets:\n- timbrooks/instructpix2pix-clip-filtered\n" in model_card._front(work)
-    here = _of_source(SourceTable(pairs=str(pairs), license="cc-by-4.0"), tmp_path, ())
+    here = of_source(SourceTable(pairs=str(pairs), license="cc-by-4.0"), tmp_path, ())
     assert (here.name, here.license) == ("the pairs source", "cc-by-4.0")
     assert "datasets" not in model_card._front(Work(recipe("pairs=x"), SimpleNamespace(lineage=here)))
 

@@ -9,10 +9,10 @@ import pytest
 from tiny_scorers import tiny_clip, tiny_dinov2, tiny_siglip
 from toy_student import features, toy_student_recipe
 
-from distill.dataset import Lineage
 from distill.distilling import distill
 from distill.evaluate import NotFinite, family, refuse_dependent_judge, score
 from distill.evaluating import evaluate_student
+from distill.lineage import Lineage
 from distill.opening import opened
 from distill.recipe import load
 from distill.student import Predictor
@@ -111,10 +111,10 @@ def test_filters_of_a_build_are_known_from_the_build(tmp_path):
     from toy_recipes import toy_recipe
 
     import limbeck
-    from distill.dataset import _Built
+    from distill.row_readers import Built
 
     built = limbeck.build(toy_recipe(tmp_path, ["a red house", "a blue house"]), tmp_path / "out")
-    lineage = _Built(built.path, None).lineage
+    lineage = Built(built.path, None).lineage
     assert lineage.name == "toys"
     assert lineage.digest == built.recipe.digest()
 
