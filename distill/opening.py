@@ -74,6 +74,8 @@ def work_of(recipe: DistillRecipe, out: Path, device: str, watcher: Watcher) -> 
         problems.append(f'{found}: set evaluate.judge = "truth"')
     if away := [name for name in recipe.export.formats if not exports.at_hand(name)]:
         problems.append(f'export.formats: {", ".join(away)} can\'t be written here (see docs/distill.md, "Formats")')
+    if not recipe.student.prepares_apart and any(recipe.train.phase(name).workers for name in recipe.student.phases):
+        problems.append("its batches are prepared on the device, by the process that trains: set train.workers = 0")
     if problems:
         raise RequestError("; ".join(problems), where=f"student {recipe.student.name!r}")
     return work

@@ -257,9 +257,14 @@ class Student(ABC):
         """Forward passes of a teacher that is asked while the student trains, for each row of a step; 0 where none is."""
         return 0.0
 
+    @property
+    def prepares_apart(self) -> bool:
+        """Whether `batch` may run in other processes than the one that trains: not where it opens something on the device."""
+        return True
+
     @abstractmethod
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
-        """Examples to tensors on the CPU; may run in a worker process. A micro-batch is one call."""
+        """Examples to tensors on the CPU; may run in a worker process, see `prepares_apart`. A micro-batch is one call."""
 
     @abstractmethod
     def counts(self, batch: Batch) -> dict[str, float]:

@@ -128,7 +128,7 @@ class TrainTable(BaseModel):
         patience: looks without a better main metric after which it stops; None goes on to the end.
         precision: `no` is float32; `bf16` and `fp16` are mixed. On a CPU that is slower at it `bf16` is float32 too.
         adapter: peft, see `AdapterTable`.
-        workers: processes that prepare batches; 0 is none.
+        workers: processes that prepare batches; None is none on a CPU and up to four on a GPU, see `preparing`.
     """
 
     model_config = _STRICT
@@ -151,7 +151,7 @@ class TrainTable(BaseModel):
     patience: Annotated[int, Gt(0)] | None = None
     precision: Literal["no", "bf16", "fp16"] = "no"
     adapter: AdapterTable | None = None
-    workers: Annotated[int, Ge(0)] = 0
+    workers: Annotated[int, Ge(0)] | None = None
     phases: dict[str, dict[str, Any]] = {}
 
     @model_validator(mode="after")

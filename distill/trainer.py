@@ -224,7 +224,7 @@ class _Run:
             self.watcher.started(self.name, settings.steps, "steps")
             self.watcher.advanced(self.name, self.step)
         world, rank = self.acc.num_processes, self.acc.process_index
-        prepared = Prepared(self.lesson.batches, self.step, settings.steps, rank, world, settings.workers)
+        prepared = Prepared(self.lesson.batches, self.step, settings.steps, rank, world, settings.workers or 0)
         stopped = self._out_of_patience()
         train_mode(self.model)
         told = time.monotonic()

@@ -179,6 +179,9 @@ def _fit(
         if (precision := work.precision(phase)) != settings.precision:
             watcher.note(f"{settings.precision} is slow on this CPU: {shown} learns in float32, which is faster here")
             settings = settings.model_copy(update={"precision": precision})
+        if settings.workers is None:
+            workers = processes.preparing(work.device) if student.prepares_apart else 0
+            settings = settings.model_copy(update={"workers": workers})
         if settings.warmup >= settings.steps:
             watcher.note(
                 f"{shown}: warmup = {settings.warmup} of {settings.steps} steps; its rate never gets to its peak"

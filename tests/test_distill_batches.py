@@ -13,6 +13,7 @@ from toy_student import toy_student_recipe
 
 from distill import batches, opening
 from distill.arm_names import ARMS
+from distill.processes import preparing
 from distill.progress import Watcher
 from distill.recipe import load
 from distill.student import terms_for
@@ -172,6 +173,16 @@ def test_prepared_batches_of_worker_processes_are_the_same(work):
     assert len(here) == len(there) == 3
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a[0]["x"], b[0]["x"])
+
+
+def test_cores_that_a_gpu_leaves_prepare_its_batches(monkeypatch):
+    """Oracle: counts by hand. A CPU's own cores train."""
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert [preparing(device) for device in ("cpu", "cuda:1", "mps")] == [0, 4, 0]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert preparing("cuda") == 1
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    assert preparing("cuda") == 0
 
 
 def test_a_view_is_the_crop_and_then_the_flip():

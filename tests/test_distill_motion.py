@@ -13,12 +13,13 @@ import pytest
 import torch
 
 import limbeck
-from distill import batches
+from distill import batches, opening
 from distill.arm_names import ARMS
 from distill.distilling import distill
 from distill.motion import figures, measures, methods, plaids
 from distill.motion.examples import recorded
 from distill.motion.pairs import moved_frame, pair_of, rendered_pair, still_pixels
+from distill.progress import Watcher
 from distill.recipe import load
 from distill.student import terms_for
 from distill.students.motion import MOST_PARAMETERS, Motion
@@ -431,6 +432,15 @@ def test_the_full_size_bank_can_be_addressed():
     recipe = load("recipes/distill-motion-full.toml")
     assert recipe.student.paint == "device"
     assert recipe.budget.labelled * (2 * 384) ** 2 < 2**31
+
+
+def test_batches_that_are_painted_on_the_device_are_prepared_by_no_other_process(built, tmp_path):
+    """Oracle: a process that was forked from one with a GPU can't open it; without `workers` none is forked."""
+    recipe = load(student_recipe(built, student='paint = "device"', train="workers = 2"))
+    with pytest.raises(RequestError, match=r"train\.workers = 0"):
+        opening.work_of(recipe, tmp_path / "out", "cpu", Watcher())
+    assert not recipe.student.prepares_apart
+    assert load(student_recipe(built)).student.prepares_apart
 
 
 def test_painted_batches_show_the_clips(built, tmp_path):

@@ -166,6 +166,11 @@ class Motion(Student):
         spec = spec_of(row)
         return is_batchable(spec) and spec.sensor.exposure_s == 0
 
+    @property
+    def prepares_apart(self) -> bool:
+        """Not where the bank lies on the device."""
+        return self.paint != "device"
+
     def batch(self, items: Sequence[Item], phase: str, work: Work) -> Batch:
         """`first`, `second`, `target`, `taught` (B, 3, S, S); `gain` (B,); `labelled` and `answered` (B,) bool.
 
