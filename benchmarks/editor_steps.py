@@ -2,8 +2,8 @@
 
     python -m benchmarks.editor_steps recipes/distill-editor.toml builds/storybook-editor-steps --split test --steps 2 4 10
 
-Takes the rows and the judge of a recipe and its finished folder, and the student there, or any editors named with
-`--editors`. Prints a line for each editor and number of steps.
+Takes the judge of a recipe, rows of a split as an evaluation draws them, and the student of its finished folder, or any
+editors named with `--editors`. Prints a line for each editor and number of steps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from distill import opening
+from distill import batches, opening
 from distill.editing import curves
 from distill.progress import Watcher
 from distill.recipe import load
@@ -29,7 +29,8 @@ def main() -> None:
     given = parser.parse_args()
     recipe = load(given.recipe)
     work = opening.work_of(recipe, given.out, "auto", Watcher())
-    rows, size = work.dataset.rows(work.dataset.splits[given.split][: given.rows]), recipe.student.side(work)
+    positions = batches.drawn(work.dataset, work.dataset.splits[given.split], given.rows)
+    rows, size = work.dataset.rows(positions), recipe.student.side(work)
     print(f"{len(rows)} rows of {given.split}")
     for folder in given.editors or [given.out / "student"]:
         editor = DiffusersEditModel.load(str(folder))

@@ -65,7 +65,7 @@ def held_out(dataset: Dataset, recipe: DistillRecipe) -> tuple[Positions, Positi
             expected="some of both, in the split `train`",
             where=f"source.{recipe.source.kind}",
         )
-    return train, _drawn(dataset, dev, wanted.dev_rows), _drawn(dataset, test, wanted.test_rows)
+    return train, drawn(dataset, dev, wanted.dev_rows), drawn(dataset, test, wanted.test_rows)
 
 
 def parted(dataset: Dataset, recipe: DistillRecipe) -> tuple[Positions, Positions, Positions, int]:
@@ -100,7 +100,7 @@ def _without(dataset: Dataset, positions: Positions, others: Positions) -> Posit
     return np.array([p for p in positions if dataset.groups[p] not in taken], np.int64)
 
 
-def _drawn(dataset: Dataset, positions: Positions, most: int | None) -> Positions:
+def drawn(dataset: Dataset, positions: Positions, most: int | None) -> Positions:
     """So many of them, whatever order the rows are in: a folder of pictures is sorted by class."""
     if most is None or most >= len(positions):
         return positions

@@ -107,10 +107,10 @@ def test_rows_to_be_judged_by_are_drawn_from_all_classes():
     rows = SimpleNamespace(
         splits={"train": np.arange(0), "validation": np.arange(0), "test": np.arange(1200)}, ids=ids, columns=()
     )
-    drawn = batches._drawn(rows, rows.splits["test"], 100)
+    drawn = batches.drawn(rows, rows.splits["test"], 100)
     assert min(Counter(ids[p].partition("-")[0] for p in drawn).values()) >= 15
     assert drawn.tolist() == sorted(drawn)
-    fewer = batches._drawn(rows, rows.splits["test"], 50)
+    fewer = batches.drawn(rows, rows.splits["test"], 50)
     assert {*fewer} < {*drawn}
 
 
@@ -118,7 +118,7 @@ def test_pairs_are_drawn_whole():
     """Of minimal pairs both are judged by, or none. Oracle: counts by hand."""
     pairs = [f"pair {n // 2}" for n in range(200)]
     rows = SimpleNamespace(ids=[str(n) for n in range(200)], columns=("pair_id",), values=lambda column: iter(pairs))
-    drawn = batches._drawn(rows, np.arange(200), 60)
+    drawn = batches.drawn(rows, np.arange(200), 60)
     assert {*Counter(pairs[p] for p in drawn).values()} == {2}
 
 
