@@ -94,7 +94,7 @@ def test_models_are_checked_against_their_roles(tmp_path):
     (tmp_path / "r.toml").write_text("""
         dataset = { name = "x", record = "EditInstruction" }
         source = { captions = "c.txt" }
-        models = { writer = "mini:clip", other = "mini:lm" }
+        models = { writer = "mini:clip", other = "mini:llmm" }
         stages = [{ use = "edit_instructions" }, { id = "two", use = "edit_instructions", writer = "other" }]
     """)
     found = problems(tmp_path / "r.toml")
