@@ -90,6 +90,9 @@ def test_what_is_saved_loads_by_from_pretrained_and_says_the_same(student, tmp_p
         b = loaded(**inputs).logits
     assert torch.equal(a, b)
     assert (result.out / "student" / "README.md").read_text().count("| existence |") == 1
+    language = work.student._place("language", work)[0]
+    for written in (tmp_path / "config.json", result.out / "student" / "config.json"):
+        assert language not in written.read_text(), "where a model lay is nobody's business"
 
 
 def test_the_vision_tower_stays_as_it_was_and_the_rest_learns(student, home):

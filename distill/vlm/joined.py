@@ -204,6 +204,7 @@ def spaced(many: int, few: int) -> list[int]:
 
 def save(model: LlavaForConditionalGeneration, words: Words, sight: Sight, folder: Path) -> None:
     """Writes model and processor."""
+    model.config.text_config.name_or_path = ""  # transformers would write where on this machine the language model lies
     model.save_pretrained(folder, safe_serialization=True)
     images = AutoImageProcessor.from_pretrained(sight.place, revision=sight.revision, trust_remote_code=False)
     config = sight.config()
