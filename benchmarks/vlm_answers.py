@@ -3,7 +3,7 @@
     python -m benchmarks.vlm_answers --scenes 60 --picture answers.webp
 
 Scenes are the storybook's test split, questions are those of the stage `visual_questions`, answers are read as an evaluation
-reads them. The model is asked as any chat model is, so a folder, a Hub id or an endpoint's name could stand in its place.
+reads them. The model is asked as any chat model is, so a folder or a Hub id may stand in its place.
 """
 
 from __future__ import annotations

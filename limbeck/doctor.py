@@ -139,12 +139,12 @@ def _hub() -> Iterator[Finding]:
 
 
 def _miniatures() -> Finding:
-    from limbeck.models import MINI_ROLES, MINIATURES
+    from limbeck.models import MINI_ROLES, MINIATURES, maker
 
     there = [name for name in MINI_ROLES if any((MINIATURES / name).glob("**/*.safetensors"))]
     away = [name for name in MINI_ROLES if name not in there]
     if away:
-        remedy = f"limbeck train-miniatures {' '.join(away)}"
+        remedy = "; ".join(map(maker, away))
         return Finding("miniatures", "missing", f"not trained: {', '.join(away)}", remedy)
     return Finding("miniatures", "good", ", ".join(f"mini:{name}" for name in there))
 

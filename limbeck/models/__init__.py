@@ -112,9 +112,7 @@ def unfit(spec: ModelSpec, role: Role, folder: Path | None = None) -> str | None
         if MINI_ROLES[name] != role:
             return f"{spec.id!r} plays the role {MINI_ROLES[name]}; the stage needs {role}"
         if not (MINIATURES / name).is_dir():
-            recipe = _DISTILLED.get(name)
-            made = f"train-miniatures {name}" if recipe is None else f"distill recipes/{recipe}"
-            return f"{spec.id!r} isn't trained yet: there is no {MINIATURES / name}; run: limbeck {made}"
+            return f"{spec.id!r} isn't trained yet: there is no {MINIATURES / name}; run: {maker(name)}"
         return None
     path = Path(located(spec, folder))
     if path.is_dir() or path.is_file():
@@ -124,6 +122,15 @@ def unfit(spec: ModelSpec, role: Role, folder: Path | None = None) -> str | None
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", spec.id):
         return f"{spec.id!r} is neither a folder nor a Hub id such as owner/name"
     return None
+
+
+def maker(name: str) -> str:
+    """The command that makes a miniature.
+
+    >>> maker("llm"), maker("vlm")
+    ('limbeck train-miniatures llm', 'limbeck distill recipes/distill-vlm.toml')
+    """
+    return f"limbeck distill recipes/{_DISTILLED[name]}" if name in _DISTILLED else f"limbeck train-miniatures {name}"
 
 
 def located(spec: ModelSpec, folder: Path | None = None) -> str:
